@@ -1,0 +1,1 @@
+"""How it is served: HTTP in, a call into rag, HTTP out."""

@@ -1,0 +1,1 @@
+"""How good it is: the same pipeline as the service runs, measured."""

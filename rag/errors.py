@@ -1,0 +1,94 @@
+"""Everything that BankSight reports as wrong, by who must act. The text of each is one sentence that says what to do.
+
+    BankSightError
+    ├── ConfigurationError      the operator: a setting, a file or a version is not as it must be
+    │   ├── IndexMismatch       ... the index was made by another encoder or another version
+    │   └── DataFolderInUse     ... another process owns the data folder
+    ├── StorageUnavailable      the operator: a database, Chroma or the disk does not answer
+    ├── ModelError              us: a model could not be loaded or did not answer
+    │   └── WeightsRejected     ... the weights are not the ones that were pinned
+    ├── QuestionError           the user: the question cannot be processed as it stands
+    ├── NotFound                the user: what was asked for does not exist, or may not be seen
+    ├── UploadRejected          the user: the file is refused
+    └── Busy                    nobody: try again in `retry_after` seconds
+"""
+
+from __future__ import annotations
+
+
+class BankSightError(Exception):
+    """Root of everything that BankSight reports. `code` is stable, for programs."""
+
+    code = "internal"
+
+
+class ConfigurationError(BankSightError):
+    """A setting, a file or a version is not as it must be."""
+
+    code = "configuration"
+
+
+class IndexMismatch(ConfigurationError):
+    """The index was made by another encoder or by another version of the software."""
+
+    code = "index_mismatch"
+
+
+class DataFolderInUse(ConfigurationError):
+    """Another process owns the data folder. `url` is its HTTP address, or empty."""
+
+    code = "data_folder_in_use"
+
+    def __init__(self, message: str, url: str = "") -> None:
+        super().__init__(message)
+        self.url = url
+
+
+class StorageUnavailable(BankSightError):
+    """A database, Chroma or the disk does not answer or refuses to write."""
+
+    code = "storage_unavailable"
+
+
+class ModelError(BankSightError):
+    """A model could not be loaded or did not answer."""
+
+    code = "model_error"
+
+
+class WeightsRejected(ModelError):
+    """The weights on disk are not the ones that were pinned."""
+
+    code = "weights_rejected"
+
+
+class QuestionError(BankSightError):
+    """The question cannot be processed as it stands."""
+
+    code = "invalid_question"
+
+
+class NotFound(BankSightError):
+    """What was asked for does not exist, or the principal may not know that it does."""
+
+    code = "not_found"
+
+
+class UploadRejected(BankSightError):
+    """The uploaded file is refused. `status` is 413 for its size, 415 for its type, 422 for its content or name."""
+
+    code = "upload_rejected"
+
+    def __init__(self, message: str, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Busy(BankSightError):
+    """The service is at its limit."""
+
+    code = "busy"
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

@@ -1,0 +1,285 @@
+"""The schema of `configs/*.yaml`, and how they are merged: base, then profile, then environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rag.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "BANKSIGHT__"
+_PLACEHOLDER = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}]*))?\}")
+
+
+class Section(BaseModel):
+    """A part of the configuration. Unknown keys are errors: a misspelt key must not be a silent default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceSettings(Section):
+    """One source of documents."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    kind: Literal["filesystem"] = "filesystem"
+    collection: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$")
+    root: Path
+    include: tuple[str, ...] = ("**/*",)
+    exclude: tuple[str, ...] = ()
+
+
+class CollectionSettings(Section):
+    """What a suite tunes for one body of documents."""
+
+    dense_weight: float = Field(ge=0, le=1)
+
+
+class ParsingSettings(Section):
+    """Limits under which hostile files are parsed."""
+
+    timeout_seconds: float = Field(gt=0)
+    memory_mib: int = Field(gt=0)
+    max_bytes: int = Field(gt=0)
+    max_pages: int = Field(gt=0)
+    max_characters: int = Field(gt=0)
+    workers: int = Field(ge=1)
+
+
+class SplittingSettings(Section):
+    """Sizes of chunks in word pieces of the embedding model."""
+
+    window_tokens: int = Field(ge=32, le=256)
+    overlap_tokens: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _overlap_is_smaller(self) -> SplittingSettings:
+        if self.overlap_tokens * 2 > self.window_tokens:
+            raise ValueError("overlap_tokens must be at most half of window_tokens")
+        return self
+
+
+class EmbeddingSettings(Section):
+    """Which encoder, on which back end."""
+
+    model: str
+    weights_dir: str
+    query_backend: Literal["onnx", "sentence_transformers"]
+    bulk_backend: Literal["auto", "openvino", "onnx", "sentence_transformers"]
+    threads: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    serving: Literal["in_process", "service"]
+    max_batch_latency_ms: int = Field(gt=0)
+
+
+class StorageSettings(Section):
+    """Where the registry and the vectors live."""
+
+    database_url: str
+    chroma: Literal["embedded", "server"]
+    chroma_host: str
+    chroma_port: int
+    chroma_timeout_seconds: float = Field(gt=0)
+
+
+class IngestionSettings(Section):
+    """How ingestion batches, and when it stops to ask."""
+
+    window_chunks: int = Field(ge=1, le=5000)
+    mass_delete_share: float = Field(gt=0, le=1)
+    mass_delete_floor: int = Field(ge=0)
+
+
+class RetrievalSettings(Section):
+    """How many candidates, how many passages, and the weight of a collection that has none of its own."""
+
+    candidates: int = Field(ge=10, le=1000)
+    top_k: int = Field(ge=1)
+    max_top_k: int = Field(ge=1)
+    dense_weight: float = Field(ge=0, le=1)
+
+
+class QuestionSettings(Section):
+    """What counts as a question."""
+
+    max_characters: int = Field(ge=1)
+
+
+class GenerationSettings(Section):
+    """Which engine answers."""
+
+    engine: Literal["extractive", "scripted"]
+    max_sentences: int = Field(ge=1, le=10)
+
+
+class ServerSettings(Section):
+    """Addresses and limits of the API and the UI."""
+
+    host: str
+    port: int = Field(ge=1, le=65535)
+    ui_host: str
+    ui_port: int = Field(ge=1, le=65535)
+    workers: int = Field(ge=1)
+    max_concurrency: int = Field(ge=1)
+    deadline_seconds: float = Field(gt=0)
+    max_upload_bytes: int = Field(gt=0)
+
+
+class IdentitySettings(Section):
+    """Who a caller is. Mode `none` means that everybody who reaches the port is this one person; loopback only."""
+
+    mode: Literal["none"]
+    subject: str
+    roles: frozenset[str]
+    clearances: frozenset[str]
+
+
+class LoggingSettings(Section):
+    """How much is logged; never document text, questions or keys."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    profile: str
+    root: Path
+    data_dir: Path
+    tenant: str
+    sources: tuple[SourceSettings, ...]
+    collections: dict[str, CollectionSettings]
+    parsing: ParsingSettings
+    splitting: SplittingSettings
+    embedding: EmbeddingSettings
+    storage: StorageSettings
+    ingestion: IngestionSettings
+    retrieval: RetrievalSettings
+    question: QuestionSettings
+    generation: GenerationSettings
+    server: ServerSettings
+    identity: IdentitySettings
+    logging: LoggingSettings
+
+    @model_validator(mode="after")
+    def _one_owner_of_embedded_chroma(self) -> Settings:
+        if self.server.workers > 1 and self.storage.chroma == "embedded":
+            raise ValueError("server.workers > 1 needs storage.chroma: server, because embedded Chroma has one owner")
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names):
+            raise ValueError("two sources have the same name; names decide who owns a document")
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL of the registry."""
+        return self.storage.database_url or f"sqlite:///{self.data_dir / 'registry.sqlite3'}"
+
+
+def load_settings(
+    profile: str | None = None,
+    *,
+    config_dir: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The merged settings. Raises `ConfigurationError` that names the file and the key.
+
+    `profile` defaults to `BANKSIGHT_PROFILE`, then `laptop`. `config_dir` defaults to `BANKSIGHT_CONFIG_DIR`, then the
+    `configs` folder beside the `rag` package. `overrides` come last; nested mappings are merged.
+    """
+    environment = os.environ if environment is None else environment
+    profile = profile or environment.get("BANKSIGHT_PROFILE") or "laptop"
+    folder = (config_dir or Path(environment.get("BANKSIGHT_CONFIG_DIR") or _beside_package())).resolve()
+    merged: dict[str, Any] = {}
+    for name in ("base", profile):
+        merged = _merge(merged, _read_yaml(folder / f"{name}.yaml", environment))
+    merged = _merge(merged, _from_environment(environment))
+    merged = _merge(merged, dict(overrides or {}))
+    root = folder.parent
+    merged["profile"], merged["root"] = profile, root
+    try:
+        merged["data_dir"] = root / Path(str(merged["data_dir"])).expanduser()
+        for source in merged.get("sources") or ():
+            source["root"] = root / Path(str(source["root"])).expanduser()
+        return Settings.model_validate(merged)
+    except (ValidationError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{_explain(error)} (files base.yaml and {profile}.yaml in {folder})") from error
+
+
+def _beside_package() -> Path:
+    return Path(__file__).parent.parent / "configs"
+
+
+def _read_yaml(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem != "base")) or "none"
+        raise ConfigurationError(f"there is no {path}; profiles found: {known}; set BANKSIGHT_PROFILE") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} must hold a mapping of sections")
+    filled: dict[str, Any] = _fill(content, environment, f"{path}", "")
+    return filled
+
+
+def _fill(value: Any, environment: Mapping[str, str], file: str, key: str) -> Any:
+    """`value` with every ${VAR} and ${VAR:default} replaced. A lone placeholder is read as YAML, so `2` is a number."""
+    if isinstance(value, dict):
+        return {k: _fill(v, environment, file, f"{key}.{k}".lstrip(".")) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_fill(v, environment, file, f"{key}[{i}]") for i, v in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        found = environment.get(match["name"], match["default"])
+        if found is None:
+            raise ConfigurationError(f"{file}: {key} needs the environment variable {match['name']}; set it")
+        return found
+
+    replaced = _PLACEHOLDER.sub(replace, value)
+    if _PLACEHOLDER.fullmatch(value):
+        return yaml.safe_load(replaced) if re.fullmatch(r"-?\d+(\.\d+)?|true|false", replaced) else replaced
+    return replaced
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """`BANKSIGHT__RETRIEVAL__TOP_K=5` becomes `{"retrieval": {"top_k": 5}}`; values are read as YAML."""
+    found: dict[str, Any] = {}
+    for name, text in environment.items():
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        place = found
+        for section in sections:
+            place = place.setdefault(section, {})
+        try:
+            place[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"the environment variable {name} is not valid YAML: {error}") from error
+    return found
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _explain(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return f"the configuration lacks {error}"
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the configuration"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {first['msg']}{more}"

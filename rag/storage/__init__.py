@@ -1,0 +1,1 @@
+"""Where things are kept: the SQL registry, the vectors, the lexical index."""

@@ -1,0 +1,1 @@
+"""What people see: a Chainlit application that speaks HTTP to the API and imports nothing else of ours."""
