@@ -1,0 +1,145 @@
+"""Who may see which document on which day: the registry's documents, held in memory.
+
+Retrieval asks it for every candidate, so it answers from a dictionary. It looks at the registry's snapshot at most
+five times a second and reloads when that moved; therefore a change of labels counts everywhere within a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from rag.domain import Document, Principal, SearchFilter
+from rag.storage.registry import Registry
+
+_LOOK_EVERY_SECONDS = 0.2
+
+
+def scope_name(tenant: str, collection: str, access: Iterable[str]) -> str:
+    """The Chroma collection for documents of one tenant, one collection and one exact set of labels.
+
+    A filter inside Chroma costs time in proportion to what matches; a collection costs nothing.
+    """
+    digest = hashlib.sha256(json.dumps([tenant, sorted(access)]).encode()).hexdigest()[:12]
+    return f"{collection}-{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    document: Document
+    scope: str
+    first_day: date
+    last_day: date
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One consistent state of the corpus."""
+
+    snapshot: int
+    entries: dict[str, _Entry]
+    by_scope: dict[str, Document]  # any document of the scope: tenant, collection and labels are the same for all
+
+
+class Catalog:
+    """Visibility of documents, at document level. Thread-safe: a reload swaps one reference."""
+
+    def __init__(self, registry: Registry, today: Callable[[], date] = lambda: datetime.now(UTC).date()) -> None:
+        self._registry = registry
+        self._today = today
+        self._lock = threading.Lock()
+        self._looked = 0.0
+        self._view = _View(-1, {}, {})
+        self.refresh()
+
+    @property
+    def snapshot(self) -> int:
+        """The snapshot that answers are given from."""
+        return self._current().snapshot
+
+    def refresh(self) -> int:
+        """Look at the registry now. Returns the snapshot."""
+        with self._lock:
+            snapshot = self._registry.snapshot()
+            if snapshot != self._view.snapshot:
+                self._view = _load(snapshot, self._registry.indexed())
+            self._looked = time.monotonic()
+            return snapshot
+
+    def scopes(self, principal: Principal, narrow: SearchFilter) -> list[str]:
+        """The Chroma collections that may hold something for this principal, in a stable order."""
+        return sorted(
+            scope
+            for scope, example in self._current().by_scope.items()
+            if principal.may_read(example.tenant, example.access)
+            and (not narrow.collections or example.collection in narrow.collections)
+        )
+
+    def visible(self, document_id: str, principal: Principal, narrow: SearchFilter) -> bool:
+        """True when the principal may read the document, it is in force on the day asked for, and the filter fits."""
+        entry = self._current().entries.get(document_id)
+        if entry is None or not principal.may_read(entry.document.tenant, entry.document.access):
+            return False
+        if narrow.document_ids and document_id not in narrow.document_ids:
+            return False
+        if narrow.collections and entry.document.collection not in narrow.collections:
+            return False
+        return entry.first_day <= (narrow.as_of or self._today()) <= entry.last_day
+
+    def document(self, document_id: str) -> Document | None:
+        """The document, or None when it has no committed version. Says nothing about who may see it."""
+        entry = self._current().entries.get(document_id)
+        return entry.document if entry else None
+
+    def collection(self, document_id: str) -> str:
+        """The collection of a document; empty when it is not live."""
+        document = self.document(document_id)
+        return document.collection if document else ""
+
+    def scope(self, document_id: str) -> str:
+        """The scope of a document; empty when it is not live."""
+        entry = self._current().entries.get(document_id)
+        return entry.scope if entry else ""
+
+    def collections(self, principal: Principal) -> list[str]:
+        """The names of the collections in which the principal may read something."""
+        examples = self._current().by_scope.values()
+        return sorted({each.collection for each in examples if principal.may_read(each.tenant, each.access)})
+
+    def count(self, principal: Principal, narrow: SearchFilter) -> int:
+        """How many documents a search with this filter covers."""
+        return sum(self.visible(document_id, principal, narrow) for document_id in self._current().entries)
+
+    def _current(self) -> _View:
+        if time.monotonic() - self._looked > _LOOK_EVERY_SECONDS:
+            self.refresh()
+        return self._view
+
+
+def _load(snapshot: int, documents: list[tuple[Document, str]]) -> _View:
+    ends = _superseded(document for document, _ in documents)
+    entries = {}
+    for document, scope in documents:
+        last = min(document.effective_to or date.max, ends.get((document.source, document.uri), date.max))
+        entries[document.id] = _Entry(document, scope, document.effective_from or date.min, last)
+    return _View(snapshot, entries, {scope: document for document, scope in documents})
+
+
+def _superseded(documents: Iterable[Document]) -> dict[tuple[str, str], date]:
+    """The last day in force of each `(source, uri)` that another document supersedes.
+
+    That is the day before the successor comes into force; a successor without a date replaces it for every day.
+    """
+    ends: dict[tuple[str, str], date] = {}
+    for document in documents:
+        if document.supersedes:
+            key = (document.source, document.supersedes)
+            begins = document.effective_from
+            end = begins - timedelta(days=1) if begins and begins > date.min else date.min
+            ends[key] = min(end, ends.get(key, date.max))
+    return ends

@@ -1,0 +1,79 @@
+"""Opening the registry's database: SQLite or PostgreSQL, at the schema version of this software."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from rag.errors import ConfigurationError, StorageUnavailable
+
+logger = logging.getLogger(__name__)
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_UPGRADE_LOCK = 0x62616E6B  # any constant: what PostgreSQL's advisory lock for migrations is called
+
+
+def open_database(url: str) -> Engine:
+    """An engine whose database has the current schema.
+
+    Raises `StorageUnavailable` when nothing answers, `ConfigurationError` when a newer version made the database.
+    """
+    try:
+        engine = create_engine(_with_driver(url), pool_pre_ping=True)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _configure_sqlite)
+        with engine.begin() as connection:
+            _upgrade(connection)
+    except SQLAlchemyError as error:
+        shown = make_url(url).render_as_string(hide_password=True)
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise StorageUnavailable(
+            f"the registry at {shown} cannot be opened: {reason}; check that the database runs and may be written"
+        ) from error
+    return engine
+
+
+def _with_driver(url: str) -> str:
+    """`postgresql://` means psycopg 3 here; SQLAlchemy would look for psycopg 2."""
+    for name in ("postgresql://", "postgres://"):
+        if url.startswith(name):
+            return "postgresql+psycopg://" + url.removeprefix(name)
+    return url
+
+
+def _configure_sqlite(connection: Any, _: object) -> None:
+    """Readers beside one writer, and nothing lost when the power goes."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.close()
+
+
+def _upgrade(connection: Connection) -> None:
+    """Bring the schema to the newest version, once even when several processes start together."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(config)
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in scripts.walk_revisions()}
+    if current is not None and current not in known:
+        raise ConfigurationError(
+            f"the registry has schema version {current}, which this version of BankSight does not know; "
+            "start the version that wrote it, or restore a backup made by this one"
+        )
+    if current != scripts.get_current_head():
+        command.upgrade(config, "head")
+        logger.info("registry schema upgraded from %s to %s", current, scripts.get_current_head())

@@ -1,0 +1,398 @@
+"""The registry: what is indexed, where each chunk stands, and which clean-up a killed run left behind.
+
+It is the one source of truth. A chunk that it does not list cannot be retrieved, whatever Chroma or the lexical index
+hold; `journal` lists what they may hold too much.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, cast
+
+from sqlalchemy import Connection, Engine, Row, Table, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from rag.domain import Document, DocumentPage, DocumentState
+from rag.errors import NotFound
+from rag.storage.schema import chunks, documents, jobs, journal, pages, state
+
+_SLICE = 500  # SQLite accepts at most 32,766 variables in a statement, PostgreSQL 65,535
+Pair = tuple[str, str]  # (scope, chunk id)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk as retrieval needs it; `text == page_text[start:end]`."""
+
+    chunk_id: str
+    document_id: str
+    title: str
+    section: str
+    page: int
+    page_label: str
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewChunk:
+    """A chunk about to be committed. `indexed_hash` is the SHA-256 of the text that was embedded."""
+
+    chunk_id: str
+    page: int
+    start: int
+    end: int
+    section: str
+    indexed_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a document, ready to replace the one before."""
+
+    document: Document
+    scope: str
+    pages: tuple[DocumentPage, ...]
+    chunks: tuple[NewChunk, ...]
+
+
+class Registry:
+    """Reads and writes the tables of `schema.py`. Every public method is one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    # --- the corpus as a whole -------------------------------------------------------------------------------------
+
+    def snapshot(self) -> int:
+        """The number that changes whenever what can be retrieved changes; 0 for an empty registry."""
+        return int(self.value("snapshot") or 0)
+
+    def value(self, key: str) -> str | None:
+        """A value of the `state` table, such as the encoder's fingerprint."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(state.c.value).where(state.c.key == key)).scalar_one_or_none()
+
+    def set_value(self, key: str, value: str) -> None:
+        """Set a value of the `state` table."""
+        with self._engine.begin() as connection:
+            _put(connection, key, value)
+
+    def totals(self) -> dict[str, int]:
+        """How many documents per state, and under `chunks` how many chunks can be retrieved."""
+        with self._engine.connect() as connection:
+            counted = connection.execute(select(documents.c.state, func.count()).group_by(documents.c.state)).all()
+            found = {str(name): int(number) for name, number in counted}
+            found["chunks"] = connection.execute(select(func.count()).select_from(chunks)).scalar_one()
+            return found
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def documents(self, source: str | None = None) -> list[Document]:
+        """Every document, or those of one source, ordered by title, then id."""
+        query = select(documents).order_by(documents.c.title, documents.c.id)
+        if source is not None:
+            query = query.where(documents.c.source == source)
+        with self._engine.connect() as connection:
+            return [_document(row) for row in connection.execute(query)]
+
+    def indexed(self) -> list[tuple[Document, str]]:
+        """Every document that has a committed version, with its scope."""
+        query = select(documents).where(documents.c.state == "indexed")
+        with self._engine.connect() as connection:
+            return [(_document(row), row.scope) for row in connection.execute(query)]
+
+    def document(self, document_id: str) -> Document:
+        """One document. Raises `NotFound`."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(documents).where(documents.c.id == document_id)).one_or_none()
+        if row is None:
+            raise NotFound(f"there is no document {document_id!r}; `banksight documents list` shows those there are")
+        return _document(row)
+
+    def page(self, document_id: str, number: int) -> DocumentPage:
+        """One page of the committed version. Raises `NotFound`."""
+        query = select(pages).where(pages.c.document_id == document_id, pages.c.number == number)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(f"document {document_id!r} has no page {number}")
+        return DocumentPage(row.document_id, row.number, row.label, row.text)
+
+    def passages(self, chunk_ids: Sequence[str]) -> dict[str, StoredChunk]:
+        """The chunks with their texts; ids that are not live are absent."""
+        columns = (chunks, pages.c.label, pages.c.text, documents.c.title)
+        query = (
+            select(*columns)
+            .join(pages, (pages.c.document_id == chunks.c.document_id) & (pages.c.number == chunks.c.page))
+            .join(documents, documents.c.id == chunks.c.document_id)
+        )
+        found: dict[str, StoredChunk] = {}
+        with self._engine.connect() as connection:
+            for some in _slices(chunk_ids):
+                for row in connection.execute(query.where(chunks.c.id.in_(some))):
+                    found[row.id] = _stored(row)
+        return found
+
+    def chunk_pairs(self) -> set[Pair]:
+        """Every `(scope, chunk id)` that must be in Chroma and in the lexical index: no more, no less."""
+        with self._engine.connect() as connection:
+            return {(row.scope, row.id) for row in connection.execute(select(chunks.c.scope, chunks.c.id))}
+
+    def twins(self, indexed_hashes: Sequence[str]) -> dict[str, Pair]:
+        """For each hash of an embedded text that is already indexed, one chunk that has its vector."""
+        found: dict[str, Pair] = {}
+        query = select(chunks.c.indexed_hash, chunks.c.scope, chunks.c.id)
+        with self._engine.connect() as connection:
+            for some in _slices(indexed_hashes):
+                for row in connection.execute(query.where(chunks.c.indexed_hash.in_(some))):
+                    found[row.indexed_hash] = (row.scope, row.id)
+        return found
+
+    def content_hashes(self) -> set[str]:
+        """The originals that documents refer to."""
+        with self._engine.connect() as connection:
+            return set(connection.execute(select(documents.c.content_hash).distinct()).scalars()) - {""}
+
+    def unreferenced(self, content_hashes: Iterable[str]) -> set[str]:
+        """Those of these originals that no document refers to any more."""
+        asked = set(content_hashes) - {""}
+        with self._engine.connect() as connection:
+            for some in _slices(sorted(asked)):
+                query = select(documents.c.content_hash).where(documents.c.content_hash.in_(some))
+                asked -= set(connection.execute(query).scalars())
+        return asked
+
+    # --- writing, in the order in which ingestion calls it -----------------------------------------------------------
+
+    def begin(self, versions: Sequence[Version]) -> None:
+        """Announce what is about to be written to Chroma and the lexical index."""
+        with self._engine.begin() as connection:
+            for version in versions:
+                _insert_if_new(connection, version)
+            _note(connection, ((v.scope, c.chunk_id) for v in versions for c in v.chunks))
+
+    def commit(self, versions: Sequence[Version]) -> tuple[set[Pair], int]:
+        """Make these versions the ones that are retrieved. Returns what is now stale, and the new snapshot."""
+        with self._engine.begin() as connection:
+            snapshot = _next_snapshot(connection)
+            old = _pairs_of(connection, [version.document.id for version in versions])
+            new = {(v.scope, c.chunk_id) for v in versions for c in v.chunks}
+            for version in versions:
+                _replace(connection, version, snapshot)
+            _note(connection, old - new)
+            _forget(connection, new)
+            return old - new, snapshot
+
+    def remove(self, document_ids: Sequence[str]) -> set[Pair]:
+        """Delete documents. Returns the chunks that are now stale."""
+        with self._engine.begin() as connection:
+            stale = _pairs_of(connection, document_ids)
+            _note(connection, stale)
+            for some in _slices(document_ids):
+                for table, column in _owned():
+                    connection.execute(delete(table).where(column.in_(some)))
+                connection.execute(delete(documents).where(documents.c.id.in_(some)))
+            _next_snapshot(connection)
+            return stale
+
+    def withdraw(self, document: Document, scope: str) -> set[Pair]:
+        """Record a document that is not searchable (failed, quarantined, excluded). Returns the stale chunks."""
+        with self._engine.begin() as connection:
+            stale = _pairs_of(connection, [document.id])
+            _note(connection, stale)
+            for table, column in _owned():
+                connection.execute(delete(table).where(column == document.id))
+            connection.execute(delete(documents).where(documents.c.id == document.id))
+            connection.execute(insert(documents).values(_values(document, scope)))
+            if stale:
+                _next_snapshot(connection)
+            return stale
+
+    def touch(self, document_id: str, fingerprint: str) -> None:
+        """The source was rewritten without a change: remember its new fingerprint."""
+        with self._engine.begin() as connection:
+            connection.execute(update(documents).where(documents.c.id == document_id).values(fingerprint=fingerprint))
+
+    def pending(self) -> tuple[set[Pair], set[Pair]]:
+        """The journal, as `(stale, live)`: what must be cleaned up, and what was committed in the meantime."""
+        with self._engine.connect() as connection:
+            noted = {(row.scope, row.chunk_id) for row in connection.execute(select(journal))}
+            live: set[Pair] = set()
+            for some in _slices([chunk_id for _, chunk_id in noted]):
+                query = select(chunks.c.scope, chunks.c.id).where(chunks.c.id.in_(some))
+                live |= {(row.scope, row.id) for row in connection.execute(query)}
+        return noted - live, noted & live
+
+    def forget(self, pairs: Iterable[Pair]) -> None:
+        """Strike from the journal what was cleaned up."""
+        with self._engine.begin() as connection:
+            _forget(connection, pairs)
+
+    # --- jobs ------------------------------------------------------------------------------------------------------
+
+    def save_job(self, job: Mapping[str, Any]) -> None:
+        """Store a job document with the keys `id` and `created_at`; an older one with the same id is replaced."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(jobs).where(jobs.c.id == job["id"]))
+            body = json.dumps(dict(job), ensure_ascii=False)
+            connection.execute(insert(jobs).values(id=job["id"], created_at=job["created_at"], body=body))
+
+    def load_job(self, job_id: str) -> dict[str, Any]:
+        """A job document. Raises `NotFound`."""
+        with self._engine.connect() as connection:
+            body = connection.execute(select(jobs.c.body).where(jobs.c.id == job_id)).scalar_one_or_none()
+        if body is None:
+            raise NotFound(f"there is no job {job_id!r}; GET /v1/jobs lists those there are")
+        return cast("dict[str, Any]", json.loads(body))
+
+    def list_jobs(self, limit: int = 50) -> list[dict[str, Any]]:
+        """The newest jobs first."""
+        query = select(jobs.c.body).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit)
+        with self._engine.connect() as connection:
+            return [json.loads(body) for body in connection.execute(query).scalars()]
+
+
+def _owned() -> tuple[tuple[Table, Any], ...]:
+    """What belongs to a document and goes with it."""
+    return ((chunks, chunks.c.document_id), (pages, pages.c.document_id))
+
+
+def _slices(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), _SLICE):
+        yield items[start : start + _SLICE]
+
+
+def _put(connection: Connection, key: str, value: str) -> None:
+    changed = connection.execute(update(state).where(state.c.key == key).values(value=value)).rowcount
+    if not changed:
+        connection.execute(insert(state).values(key=key, value=value))
+
+
+def _next_snapshot(connection: Connection) -> int:
+    found = connection.execute(select(state.c.value).where(state.c.key == "snapshot").with_for_update())
+    number = int(found.scalar_one_or_none() or 0) + 1
+    _put(connection, "snapshot", str(number))
+    return number
+
+
+def _note(connection: Connection, pairs: Iterable[Pair]) -> None:
+    """Write pairs to the journal; ones that are there already stay."""
+    dialect = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
+    noting = cast("Callable[[Table], Any]", dialect)(journal).on_conflict_do_nothing()
+    rows = [{"scope": scope, "chunk_id": chunk_id} for scope, chunk_id in pairs]
+    if rows:
+        connection.execute(noting, rows)
+
+
+def _forget(connection: Connection, pairs: Iterable[Pair]) -> None:
+    by_scope: dict[str, list[str]] = {}
+    for scope, chunk_id in pairs:
+        by_scope.setdefault(scope, []).append(chunk_id)
+    for scope, chunk_ids in by_scope.items():
+        for some in _slices(chunk_ids):
+            connection.execute(delete(journal).where(journal.c.scope == scope, journal.c.chunk_id.in_(some)))
+
+
+def _pairs_of(connection: Connection, document_ids: Sequence[str]) -> set[Pair]:
+    found: set[Pair] = set()
+    for some in _slices(document_ids):
+        query = select(chunks.c.scope, chunks.c.id).where(chunks.c.document_id.in_(some))
+        found |= {(row.scope, row.id) for row in connection.execute(query)}
+    return found
+
+
+def _insert_if_new(connection: Connection, version: Version) -> None:
+    """A first version gets a row in state `writing`; a later one leaves the committed row as it is."""
+    known = connection.execute(select(documents.c.state).where(documents.c.id == version.document.id)).scalar()
+    if known != "indexed":
+        connection.execute(delete(documents).where(documents.c.id == version.document.id))
+        row = _values(version.document, version.scope) | {"state": "writing", "fingerprint": ""}
+        connection.execute(insert(documents).values(row))
+
+
+def _replace(connection: Connection, version: Version, snapshot: int) -> None:
+    document = version.document
+    for table, column in _owned():
+        connection.execute(delete(table).where(column == document.id))
+    connection.execute(delete(documents).where(documents.c.id == document.id))
+    row = _values(document, version.scope) | {"state": "indexed", "snapshot_added": snapshot}
+    connection.execute(insert(documents).values(row))
+    rows = [{"document_id": p.document_id, "number": p.number, "label": p.label, "text": p.text} for p in version.pages]
+    if rows:
+        connection.execute(insert(pages), rows)
+    rows = [_chunk_values(chunk, document.id, version.scope) for chunk in version.chunks]
+    if rows:
+        connection.execute(insert(chunks), rows)
+
+
+def _chunk_values(chunk: NewChunk, document_id: str, scope: str) -> dict[str, Any]:
+    return {
+        "id": chunk.chunk_id,
+        "document_id": document_id,
+        "scope": scope,
+        "page": chunk.page,
+        "start": chunk.start,
+        "end": chunk.end,
+        "section": chunk.section,
+        "indexed_hash": chunk.indexed_hash,
+    }
+
+
+def _values(document: Document, scope: str) -> dict[str, Any]:
+    names = [name for name in document.__dataclass_fields__ if name not in ("access", "effective_from", "effective_to")]
+    return {name: getattr(document, name) for name in names} | {
+        "scope": scope,
+        "access": json.dumps(sorted(document.access)),
+        "effective_from": document.effective_from and document.effective_from.isoformat(),
+        "effective_to": document.effective_to and document.effective_to.isoformat(),
+        "updated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _document(row: Row[Any]) -> Document:
+    return Document(
+        id=row.id,
+        source=row.source,
+        uri=row.uri,
+        title=row.title,
+        collection=row.collection,
+        tenant=row.tenant,
+        media_type=row.media_type,
+        fingerprint=row.fingerprint,
+        content_hash=row.content_hash,
+        access=frozenset(json.loads(row.access)),
+        state=cast("DocumentState", row.state),
+        effective_from=date.fromisoformat(row.effective_from) if row.effective_from else None,
+        effective_to=date.fromisoformat(row.effective_to) if row.effective_to else None,
+        supersedes=row.supersedes,
+        pages=row.pages,
+        chunks=row.chunks,
+        size_bytes=row.size_bytes,
+        reason=row.reason,
+        message=row.message,
+        snapshot_added=row.snapshot_added,
+        updated_at=row.updated_at,
+    )
+
+
+def _stored(row: Row[Any]) -> StoredChunk:
+    return StoredChunk(
+        chunk_id=row.id,
+        document_id=row.document_id,
+        title=row.title,
+        section=row.section,
+        page=row.page,
+        page_label=row.label,
+        start=row.start,
+        end=row.end,
+        text=row.text[row.start : row.end],
+    )

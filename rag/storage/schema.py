@@ -1,0 +1,81 @@
+"""The tables of the registry. Alembic's migrations in `migrations/` make them; a test proves that both agree."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("source", String(64), nullable=False, index=True),
+    Column("uri", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("collection", String(64), nullable=False),
+    Column("tenant", String(128), nullable=False),
+    Column("scope", String(128), nullable=False),  # the Chroma collection that holds its chunks
+    Column("media_type", String(128), nullable=False),
+    Column("fingerprint", Text, nullable=False),  # as the connector lists it; empty: must be read again
+    Column("content_hash", String(64), nullable=False),  # SHA-256 of the original bytes; names the stored original
+    Column("access", Text, nullable=False),  # JSON list of labels, sorted
+    Column("effective_from", String(10)),
+    Column("effective_to", String(10)),
+    Column("supersedes", Text),
+    Column("pages", Integer, nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("reason", String(32), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("snapshot_added", BigInteger, nullable=False),
+    Column("updated_at", String(32), nullable=False),
+)
+
+pages = Table(
+    "pages",
+    metadata,
+    Column("document_id", String(16), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("document_id", String(16), nullable=False, index=True),
+    Column("scope", String(128), nullable=False),
+    Column("page", Integer, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("section", Text, nullable=False),
+    Column("indexed_hash", String(64), nullable=False, index=True),  # SHA-256 of the text that was embedded
+)
+
+# Chunk ids that Chroma or the lexical index may hold although `chunks` does not list them. Written before every
+# change to those two and cleared after it, so that a killed run leaves a list of what to clean up.
+journal = Table(
+    "journal",
+    metadata,
+    Column("scope", String(128), primary_key=True),
+    Column("chunk_id", String(64), primary_key=True),
+)
+
+state = Table(
+    "state",
+    metadata,
+    Column("key", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("created_at", String(32), nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    Index("ix_jobs_created_at", "created_at"),
+)

@@ -1,0 +1,226 @@
+"""Vectors in Chroma: one collection per scope, ids and float32[384], cosine distance; texts stay in the registry.
+
+Chroma's own delete leaves texts in its queue, and its document column halves the insert rate; so it gets no texts
+(docs/adr/0002). Embedded Chroma is one process's; several processes talk to a Chroma server.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import chromadb
+import httpx
+import numpy as np
+from chromadb.api import ClientAPI
+from chromadb.api.models.Collection import Collection
+from chromadb.config import Settings as ChromaSettings
+from chromadb.errors import ChromaError, NotFoundError
+
+from rag.errors import ConfigurationError, IndexMismatch, StorageUnavailable
+
+logger = logging.getLogger(__name__)
+
+Vector = np.ndarray[Any, np.dtype[np.float32]]
+_MOST_PER_CALL = 5_000  # Chroma refuses more than 5,461 records in one call
+_ENCODER = "encoder"  # key of the encoder's fingerprint in a collection's metadata
+
+
+class VectorIndex:
+    """Nearest neighbours over the scopes of one index. Thread-safe."""
+
+    def __init__(self, client: ClientAPI, encoder: str) -> None:
+        self._client = client
+        self._encoder = encoder
+        self._open: dict[str, Collection] = {}
+
+    @classmethod
+    def embedded(cls, folder: Path, encoder: str) -> VectorIndex:
+        """The index in `folder`, owned by this process. Raises `ConfigurationError` when it cannot be opened."""
+        settings = ChromaSettings(anonymized_telemetry=False, is_persistent=True, persist_directory=str(folder))
+        try:
+            return cls(chromadb.PersistentClient(str(folder), settings), encoder)
+        except Exception as error:  # Chroma raises bare and Rust errors for a foreign or broken folder
+            raise ConfigurationError(
+                f"Chroma {chromadb.__version__} cannot open {folder}: {_first_line(error)}; it was written by another "
+                "version or is damaged: start the version that wrote it, or rebuild with `banksight ingest --rebuild`"
+            ) from error
+
+    @classmethod
+    def server(cls, host: str, port: int, timeout_seconds: float, encoder: str) -> VectorIndex:
+        """The index on a Chroma server. Raises `StorageUnavailable`."""
+        try:
+            client = chromadb.HttpClient(host, port, settings=ChromaSettings(anonymized_telemetry=False))
+        except (ValueError, ChromaError, httpx.HTTPError) as error:
+            raise StorageUnavailable(
+                f"no Chroma server answers at {host}:{port}: {_first_line(error)}; check storage.chroma_host"
+            ) from error
+        session = getattr(getattr(client, "_server", None), "_session", None)
+        if not isinstance(session, httpx.Client):
+            raise ConfigurationError(f"Chroma {chromadb.__version__} has another HTTP client; pin the tested version")
+        session.timeout = httpx.Timeout(timeout_seconds)  # its default waits for ever
+        return cls(client, encoder)
+
+    def upsert(
+        self, scope: str, ids: Sequence[str], vectors: Vector, metadatas: Sequence[Mapping[str, str | int]]
+    ) -> None:
+        """Write float32[n, 384] under `ids`, durably; what is there under the same ids is replaced."""
+        collection = self._collection(scope)
+        with _reported("write to"):
+            for start in range(0, len(ids), _MOST_PER_CALL):
+                part = slice(start, start + _MOST_PER_CALL)
+                collection.upsert(
+                    ids=list(ids[part]),
+                    embeddings=cast("Any", vectors[part]),
+                    metadatas=[dict(metadata) for metadata in metadatas[part]],
+                )
+
+    def delete(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Delete `(scope, chunk id)` pairs; ones that are not there do not matter."""
+        for scope, ids in _by_scope(pairs).items():
+            found = self._existing(scope)
+            if found is None:
+                continue
+            with _reported("delete from"):
+                for start in range(0, len(ids), _MOST_PER_CALL):
+                    found.delete(ids=ids[start : start + _MOST_PER_CALL])
+
+    def query(self, scopes: Sequence[str], vector: Vector, limit: int) -> list[tuple[str, float]]:
+        """The `limit` nearest chunk ids of each scope with their cosine similarity, best first."""
+        return self.query_many(scopes, vector[np.newaxis, :], limit)[0]
+
+    def query_many(self, scopes: Sequence[str], vectors: Vector, limit: int) -> list[list[tuple[str, float]]]:
+        """As `query`, for float32[n, 384] in one call per scope."""
+        merged: list[list[tuple[str, float]]] = [[] for _ in range(len(vectors))]
+        for scope in scopes:
+            collection = self._existing(scope)
+            if collection is None:
+                continue
+            with _reported("search"):
+                found = collection.query(query_embeddings=cast("Any", vectors), n_results=limit, include=["distances"])
+            distances = found["distances"] or []
+            for place, ids, far in zip(merged, found["ids"], distances, strict=True):
+                place.extend((chunk_id, 1.0 - distance) for chunk_id, distance in zip(ids, far, strict=True))
+        for place in merged:
+            place.sort(key=lambda hit: (-hit[1], hit[0]))
+        return merged
+
+    def vectors(self, pairs: Iterable[tuple[str, str]]) -> dict[str, Vector]:
+        """The stored vectors by chunk id; ids that are not there are absent."""
+        found: dict[str, Vector] = {}
+        for scope, ids in _by_scope(pairs).items():
+            collection = self._existing(scope)
+            if collection is None:
+                continue
+            with _reported("read"):
+                for start in range(0, len(ids), _MOST_PER_CALL):
+                    got = collection.get(ids=ids[start : start + _MOST_PER_CALL], include=["embeddings"])
+                    rows = cast("Any", got["embeddings"])
+                    found.update(zip(got["ids"], (np.asarray(row, dtype=np.float32) for row in rows), strict=True))
+        return found
+
+    def ids(self) -> set[tuple[str, str]]:
+        """Every `(scope, chunk id)` that Chroma holds for this index."""
+        return {(scope, chunk_id) for scope in self._scopes() for chunk_id in self._ids_of(scope)}
+
+    def count(self) -> int:
+        """How many vectors there are."""
+        with _reported("count"):
+            return sum(self._client.get_collection(scope, embedding_function=None).count() for scope in self._scopes())
+
+    def clear(self) -> None:
+        """Delete every collection."""
+        with _reported("clear"):
+            for scope in self._scopes():
+                self._client.delete_collection(scope)
+        self._open.clear()
+
+    def close(self) -> None:
+        """Release files and sockets."""
+        self._open.clear()
+        close = getattr(self._client, "close", None)
+        if close is not None:
+            close()
+
+    def _scopes(self) -> list[str]:
+        with _reported("list"):
+            return sorted(collection.name for collection in self._client.list_collections())
+
+    def _ids_of(self, scope: str) -> Iterator[str]:
+        collection = self._client.get_collection(scope, embedding_function=None)
+        offset = 0
+        while True:
+            with _reported("list"):
+                ids = collection.get(include=[], limit=_MOST_PER_CALL, offset=offset)["ids"]
+            yield from ids
+            if len(ids) < _MOST_PER_CALL:
+                return
+            offset += len(ids)
+
+    def _existing(self, scope: str) -> Collection | None:
+        """The collection, or None when it was not made yet."""
+        if scope not in self._open:
+            try:
+                with _reported("open"):
+                    collection = self._client.get_collection(scope, embedding_function=None)
+            except _Missing:
+                return None
+            self._open[scope] = self._checked(collection)
+        return self._open[scope]
+
+    def _collection(self, scope: str) -> Collection:
+        """The collection, made now when it is not there."""
+        if scope not in self._open:
+            with _reported("open"):
+                collection = self._client.get_or_create_collection(
+                    scope,
+                    embedding_function=None,
+                    metadata={_ENCODER: self._encoder},
+                    configuration={"hnsw": {"space": "cosine"}},
+                )
+            self._open[scope] = self._checked(collection)
+        return self._open[scope]
+
+    def _checked(self, collection: Collection) -> Collection:
+        made_by = (collection.metadata or {}).get(_ENCODER)
+        if made_by != self._encoder:
+            raise IndexMismatch(
+                f"the collection {collection.name} holds vectors of another encoder ({made_by}, now {self._encoder}); "
+                "rebuild with `banksight ingest --rebuild`, or restore the encoder that made it"
+            )
+        return collection
+
+
+class _Missing(Exception):  # noqa: N818  a signal, not an error that anybody sees
+    """The collection is not there."""
+
+
+class _reported:  # noqa: N801  reads as a statement: with _reported("search"):
+    """Chroma's errors, translated into ours."""
+
+    def __init__(self, action: str) -> None:
+        self._action = action
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, NotFoundError):
+            raise _Missing from error
+        if isinstance(error, (ChromaError, httpx.HTTPError, OSError)):
+            raise StorageUnavailable(
+                f"Chroma could not {self._action} the index: {_first_line(error)}; check its disk and its server"
+            ) from error
+
+
+def _by_scope(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for scope, chunk_id in pairs:
+        grouped.setdefault(scope, []).append(chunk_id)
+    return grouped
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
