@@ -146,9 +146,7 @@ def ingest(
         progress(run.progress("reading"))
     snapshot = stores.catalog.refresh()
     progress(run.progress("done"))
-    return IngestReport(
-        tuple(run.outcomes), snapshot, time.monotonic() - started, run.pages, run.chunks, run.embedded
-    )
+    return IngestReport(tuple(run.outcomes), snapshot, time.monotonic() - started, run.pages, run.chunks, run.embedded)
 
 
 def recover(stores: Stores) -> int:
@@ -245,6 +243,15 @@ def remove_documents(documents: Sequence[Document], stores: Stores) -> None:
         stores.catalog.refresh()
 
 
+def exclude_document(document: Document, stores: Stores) -> None:
+    """Delete a document everywhere but remember that it was deleted, so that its source does not bring it back."""
+    excluded = replace(document, state="excluded", content_hash="", pages=0, chunks=0, reason="deleted")
+    scope = scope_name(document.tenant, document.collection, document.access)
+    discard(stores.registry.withdraw(excluded, scope), stores)
+    _discard_originals([document.content_hash], stores)
+    stores.catalog.refresh()
+
+
 def _discard_originals(content_hashes: Iterable[str], stores: Stores) -> None:
     stores.originals.discard(stores.registry.unreferenced(content_hashes))
 
@@ -326,7 +333,7 @@ def _split(source: Source, document: SourceDocument, before: Document | None, ru
 def _new_chunk(node: TextNode, text: str) -> NewChunk:
     place = node.metadata
     return NewChunk(
-        node.node_id, place["page"], place["start"], place["end"], place["section"],
+        node.node_id, place["page"], place["start"], place["end"], place["section"], place.get("header", ""),
         hashlib.sha256(text.encode()).hexdigest(),
     )  # fmt: skip
 
@@ -336,13 +343,16 @@ def _is_same(prepared: _Prepared, before: Document) -> bool:
     if before.state != "indexed":
         return False
     now = prepared.version.document
-    return replace(
-        now,
-        state=before.state,
-        fingerprint=before.fingerprint,
-        snapshot_added=before.snapshot_added,
-        updated_at=before.updated_at,
-    ) == before
+    return (
+        replace(
+            now,
+            state=before.state,
+            fingerprint=before.fingerprint,
+            snapshot_added=before.snapshot_added,
+            updated_at=before.updated_at,
+        )
+        == before
+    )
 
 
 def _withdraw(
@@ -404,9 +414,7 @@ def _write(window: Sequence[_Prepared], stores: Stores, encoder: MiniLM, run: _R
         run.pages += document.pages
         run.chunks += document.chunks
         run.outcomes.append(
-            DocumentOutcome(
-                document.id, document.uri, prepared.outcome, pages=document.pages, chunks=document.chunks
-            )
+            DocumentOutcome(document.id, document.uri, prepared.outcome, pages=document.pages, chunks=document.chunks)
         )
 
 
@@ -446,6 +454,4 @@ def _entries(prepared: _Prepared) -> Iterator[LexicalEntry]:
     version = prepared.version
     for node in prepared.nodes:
         section = node.metadata["section"]
-        yield LexicalEntry(
-            version.scope, node.node_id, version.document.id, version.document.title, section, node.text
-        )
+        yield LexicalEntry(version.scope, node.node_id, version.document.id, version.document.title, section, node.text)

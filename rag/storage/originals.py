@@ -38,6 +38,11 @@ class Originals:
             raise NotFound("the original of this document is not stored; run `banksight index check --repair`")
         return path
 
+    def holds(self, content_hash: str, size_bytes: int) -> bool:
+        """True when the file is there with the size that was recorded."""
+        path = self._place(content_hash)
+        return path.is_file() and path.stat().st_size == size_bytes
+
     def keep_only(self, content_hashes: Iterable[str]) -> int:
         """Delete what no document refers to, half-written files included. Returns how many files went."""
         wanted = set(content_hashes)

@@ -25,7 +25,8 @@ class Ownership:
         except Timeout as error:
             pid, url = _read(self._note)
             raise DataFolderInUse(
-                f"the data folder {folder} is in use by process {pid}; stop that process, or set BANKSIGHT_DATA_DIR", url
+                f"the data folder {folder} is in use by process {pid}; stop that process, or set BANKSIGHT_DATA_DIR",
+                url,
             ) from error
         except OSError as error:
             raise ConfigurationError(

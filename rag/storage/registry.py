@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, cast
 
+from llama_index.core.schema import TextNode
 from sqlalchemy import Connection, Engine, Row, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -25,7 +26,7 @@ Pair = tuple[str, str]  # (scope, chunk id)
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """A chunk as retrieval needs it; `text == page_text[start:end]`."""
+    """A chunk as retrieval needs it; `text == page_text[start:end]`. `header` heads the table that it continues."""
 
     chunk_id: str
     document_id: str
@@ -36,6 +37,12 @@ class StoredChunk:
     start: int
     end: int
     text: str
+    header: str = ""
+
+    def node(self) -> TextNode:
+        """The chunk as ingestion made it."""
+        metadata = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("chunk_id", "text")}
+        return TextNode(id_=self.chunk_id, text=self.text, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,7 @@ class NewChunk:
     start: int
     end: int
     section: str
+    header: str
     indexed_hash: str
 
 
@@ -343,6 +351,7 @@ def _chunk_values(chunk: NewChunk, document_id: str, scope: str) -> dict[str, An
         "start": chunk.start,
         "end": chunk.end,
         "section": chunk.section,
+        "header": chunk.header,
         "indexed_hash": chunk.indexed_hash,
     }
 
@@ -395,4 +404,5 @@ def _stored(row: Row[Any]) -> StoredChunk:
         start=row.start,
         end=row.end,
         text=row.text[row.start : row.end],
+        header=row.header,
     )

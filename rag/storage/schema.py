@@ -52,6 +52,7 @@ chunks = Table(
     Column("start", Integer, nullable=False),
     Column("end", Integer, nullable=False),
     Column("section", Text, nullable=False),
+    Column("header", Text, nullable=False),  # the first line of the table that the chunk continues
     Column("indexed_hash", String(64), nullable=False, index=True),  # SHA-256 of the text that was embedded
 )
 

@@ -55,6 +55,7 @@ def upgrade() -> None:
         sa.Column("start", sa.Integer, nullable=False),
         sa.Column("end", sa.Integer, nullable=False),
         sa.Column("section", sa.Text, nullable=False),
+        sa.Column("header", sa.Text, nullable=False),
         sa.Column("indexed_hash", sa.String(64), nullable=False),
     )
     op.create_index("ix_chunks_document_id", "chunks", ["document_id"])

@@ -1,0 +1,283 @@
+"""The only place that wires objects together: settings in, a `Workspace` out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from connectors.parsing import ParsingLimits, ParsingSandbox
+from connectors.registry import open_connector
+from rag.domain import Document, DocumentPage, IngestReport, Principal
+from rag.errors import ConfigurationError, IndexMismatch, NotFound
+from rag.ingestion import pipeline, uploads
+from rag.ingestion.pipeline import Progress, Rules, Source, Stores
+from rag.ingestion.splitting import SPLITTING_VERSION, split
+from rag.models.embedding import MiniLM, open_embedding
+from rag.models.extractive import ExtractiveLLM
+from rag.operations.consistency import Consistency, check
+from rag.query.pipeline import QueryPipeline
+from rag.query.retrieval import Searcher
+from rag.settings import Settings, SourceSettings
+from rag.storage.catalog import Catalog
+from rag.storage.database import open_database
+from rag.storage.lexical import LexicalIndex
+from rag.storage.originals import Originals
+from rag.storage.ownership import Ownership
+from rag.storage.registry import Registry
+from rag.storage.vectors import VectorIndex
+
+
+@dataclass(slots=True)
+class Workspace:
+    """Everything that a process needs to ingest and to answer. Close it when done."""
+
+    settings: Settings
+    ownership: Ownership
+    stores: Stores
+    embedding: MiniLM
+    searcher: Searcher
+    pipeline: QueryPipeline
+    opened_at: float
+    writing: threading.Lock
+
+    @property
+    def registry(self) -> Registry:
+        """The SQL registry."""
+        return self.stores.registry
+
+    @property
+    def catalog(self) -> Catalog:
+        """Who may see what, in memory."""
+        return self.stores.catalog
+
+    def principal(self) -> Principal:
+        """The one person of identity mode `none`."""
+        identity = self.settings.identity
+        return Principal(identity.subject, self.settings.tenant, identity.roles, identity.clearances)
+
+    def ingest(
+        self,
+        sources: Sequence[str] | None = None,
+        progress: Callable[[Progress], None] = lambda _: None,
+        stop: threading.Event | None = None,
+        *,
+        mass_delete: Literal["refuse", "allow"] = "refuse",
+        retry: Literal["changed", "failed"] = "changed",
+    ) -> IngestReport:
+        """Make the corpus equal to these sources, or to all. Raises `ConfigurationError` for an unknown name."""
+        settings = self.settings
+        chosen = _choose(settings.sources + uploads.sources(settings.data_dir), sources)
+        encoder = open_embedding(settings.embedding, settings.data_dir / "models", "bulk")
+        self._require_same_encoder(encoder)
+        with self.writing, ParsingSandbox(_limits(settings), settings.parsing.workers) as sandbox:
+            opened = [Source(_connector(source, sandbox, settings), source.collection) for source in chosen]
+            try:
+                return pipeline.ingest(
+                    opened, self.stores, encoder, self._rules(encoder),
+                    progress=progress, stop=stop, mass_delete=mass_delete, retry=retry,
+                )  # fmt: skip
+            finally:
+                for source in opened:
+                    source.connector.close()
+
+    def add_upload(
+        self,
+        name: str,
+        content: bytes,
+        *,
+        principal: Principal,
+        title: str = "",
+        collection: str = "",
+        access: Sequence[str] = (),
+        effective_from: date | None = None,
+        effective_to: date | None = None,
+    ) -> Document:
+        """Store an uploaded file as a source document, pending; `ingest(["uploads"])` makes it searchable.
+
+        Raises `UploadRejected`. The same name in the same collection again is a new version of that document.
+        """
+        upload = uploads.Upload(
+            name, content, title, collection or uploads.DEFAULT_COLLECTION, tuple(access), effective_from, effective_to
+        )
+        known = {source.collection for source in self.settings.sources} | {uploads.DEFAULT_COLLECTION}
+        return uploads.store(upload, principal, self.settings.data_dir, self.settings.server.max_upload_bytes, known)
+
+    def documents(self, principal: Principal) -> list[Document]:
+        """The documents that this principal may know of, failed ones included, by title."""
+        return [each for each in self.registry.documents() if principal.may_read(each.tenant, each.access)]
+
+    def document(self, document_id: str, principal: Principal) -> Document:
+        """One document. Raises `NotFound`, also for one that the principal may not know of."""
+        document = self.registry.document(document_id)
+        if not principal.may_read(document.tenant, document.access):
+            raise NotFound(f"there is no document {document_id!r}; `banksight documents list` shows those there are")
+        return document
+
+    def page(self, document_id: str, number: int, principal: Principal) -> DocumentPage:
+        """One page as it was indexed. Raises `NotFound`."""
+        self.document(document_id, principal)
+        return self.registry.page(document_id, number)
+
+    def original(self, document_id: str, principal: Principal) -> tuple[Path, str]:
+        """The file as it came, and its media type. Raises `NotFound`."""
+        document = self.document(document_id, principal)
+        return self.stores.originals.path(document.content_hash), document.media_type
+
+    def delete_document(self, document_id: str, principal: Principal) -> Document:
+        """Delete a document everywhere. Its source file stays, unless it was uploaded, but is not ingested again."""
+        document = self.document(document_id, principal)
+        with self.writing:
+            if uploads.delete_file(self.settings.data_dir, document):
+                pipeline.remove_documents([document], self.stores)
+            else:
+                pipeline.exclude_document(document, self.stores)
+        return document
+
+    def restore_document(self, document_id: str, principal: Principal) -> Document:
+        """Let the next ingestion take a deleted document in again."""
+        document = self.document(document_id, principal)
+        if document.state != "excluded":
+            raise NotFound(f"document {document_id!r} was not deleted, so there is nothing to restore")
+        with self.writing:
+            pipeline.remove_documents([document], self.stores)
+        return document
+
+    def check(self, repair: Literal["report", "repair"] = "report") -> Consistency:
+        """Compare registry, Chroma, lexical index and originals id by id, and repair on request."""
+        with self.writing:
+            return check(self.stores, self.embedding, repair)
+
+    def rebuild(self) -> None:
+        """Forget the whole index, so that the next ingestion makes it anew with this encoder. Sources stay."""
+        with self.writing:
+            pipeline.remove_documents(self.registry.documents(), self.stores)
+            self.stores.vectors.clear()
+            self.stores.lexical.clear()
+            _remember_encoder(self.registry, self.embedding, "replace")
+
+    def uptime_seconds(self) -> float:
+        """Seconds since this workspace was opened."""
+        return time.monotonic() - self.opened_at
+
+    def close(self) -> None:
+        """Close every store and give the data folder back."""
+        self.stores.lexical.close()
+        self.stores.vectors.close()
+        self.stores.registry.close()
+        self.ownership.release()
+
+    def _rules(self, encoder: MiniLM) -> Rules:
+        settings = self.settings
+        return Rules(
+            tenant=settings.tenant,
+            split=partial(split, tokenizer=encoder.tokenizer, settings=settings.splitting),
+            window_chunks=settings.ingestion.window_chunks,
+            readers=settings.parsing.workers,
+            mass_delete_share=settings.ingestion.mass_delete_share,
+            mass_delete_floor=settings.ingestion.mass_delete_floor,
+        )
+
+    def _require_same_encoder(self, bulk: MiniLM) -> None:
+        if bulk.fingerprint != self.embedding.fingerprint:
+            raise IndexMismatch(
+                f"the bulk encoder ({bulk.backend}) and the query encoder ({self.embedding.backend}) make different "
+                "vectors; set embedding.bulk_backend to auto"
+            )
+
+
+def open_workspace(
+    settings: Settings, *, url: str = "", check_encoder: Literal["match", "ignore"] = "match"
+) -> Workspace:
+    """Open the data folder as its owner, and everything in it.
+
+    `url` is where this process serves HTTP, so that commands find it. Raises `DataFolderInUse`, `ConfigurationError`,
+    `IndexMismatch`, `StorageUnavailable` or `WeightsRejected`, and then leaves everything as it was.
+    """
+    ownership = Ownership(settings.data_dir)
+    try:
+        embedding = open_embedding(settings.embedding, settings.data_dir / "models", "query")
+        registry = Registry(open_database(settings.database_url))
+        if check_encoder == "match":
+            _remember_encoder(registry, embedding, "keep")
+        stores = Stores(
+            registry=registry,
+            vectors=_open_vectors(settings, embedding.fingerprint),
+            lexical=LexicalIndex(settings.data_dir / "lexical"),
+            originals=Originals(settings.data_dir / "originals"),
+            catalog=Catalog(registry),
+        )
+        pipeline.recover(stores)
+    except BaseException:
+        ownership.release()
+        raise
+    ownership.announce(url)
+    searcher = Searcher(
+        embedding, stores.vectors, stores.lexical, stores.catalog, registry, settings.retrieval, settings.collections
+    )
+    answering = QueryPipeline(
+        searcher=searcher,
+        llm=ExtractiveLLM(embedding=embedding, max_sentences=settings.generation.max_sentences),
+        embedding=embedding,
+        catalog=stores.catalog,
+        settings=settings,
+        page=registry.page,
+    )
+    return Workspace(settings, ownership, stores, embedding, searcher, answering, time.monotonic(), threading.Lock())
+
+
+def _remember_encoder(registry: Registry, embedding: MiniLM, mode: Literal["keep", "replace"]) -> None:
+    """An index never mixes vectors of two encoders or chunks of two splittings."""
+    now = {"encoder": embedding.fingerprint, "splitting": SPLITTING_VERSION}
+    for key, value in now.items():
+        stored = registry.value(key)
+        if stored is None or mode == "replace":
+            registry.set_value(key, value)
+        elif stored != value:
+            raise IndexMismatch(
+                f"this index was made with {key} {stored}, and this installation has {value}; "
+                "run `banksight ingest --rebuild` to make it anew, or start the version that made it"
+            )
+
+
+def _open_vectors(settings: Settings, encoder: str) -> VectorIndex:
+    storage = settings.storage
+    if storage.chroma == "server":
+        return VectorIndex.server(storage.chroma_host, storage.chroma_port, storage.chroma_timeout_seconds, encoder)
+    return VectorIndex.embedded(settings.data_dir / "chroma", encoder)
+
+
+def _choose(known: tuple[SourceSettings, ...], names: Sequence[str] | None) -> list[SourceSettings]:
+    """The sources with these names; `uploads` means all folders of uploaded files."""
+    if names is None:
+        return list(known)
+    chosen = [each for each in known if each.name in names or (uploads.is_upload(each.name) and "uploads" in names)]
+    unknown = set(names) - {each.name for each in known} - {"uploads"}
+    if unknown:
+        there = ", ".join(each.name for each in known) or "none"
+        raise ConfigurationError(f"unknown source {', '.join(sorted(unknown))}; configured sources: {there}")
+    return chosen
+
+
+def _connector(source: SourceSettings, sandbox: ParsingSandbox, settings: Settings):  # type: ignore[no-untyped-def]
+    return open_connector(
+        source.kind,
+        source=source.name,
+        root=source.root,
+        include=source.include,
+        exclude=source.exclude,
+        sandbox=sandbox,
+        max_bytes=settings.parsing.max_bytes,
+    )
+
+
+def _limits(settings: Settings) -> ParsingLimits:
+    parsing = settings.parsing
+    return ParsingLimits(
+        parsing.timeout_seconds, parsing.memory_mib, parsing.max_bytes, parsing.max_pages, parsing.max_characters
+    )

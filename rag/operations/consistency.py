@@ -1,0 +1,121 @@
+"""`banksight index check`: registry, Chroma, lexical index and originals, compared id by id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from rag.ingestion.pipeline import Stores, recover
+from rag.ingestion.splitting import indexed_text
+from rag.models.embedding import MiniLM
+from rag.storage.lexical import LexicalEntry
+from rag.storage.registry import Pair, StoredChunk
+
+_TOGETHER = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """What differs from the registry, before a repair. All zero means that everything agrees."""
+
+    documents: int
+    chunks: int
+    interrupted: int
+    missing_vectors: int
+    surplus_vectors: int
+    missing_lexical: int
+    surplus_lexical: int
+    missing_originals: int
+    repaired: bool
+
+    @property
+    def agrees(self) -> bool:
+        """True when nothing differs."""
+        return not (
+            self.interrupted or self.missing_vectors or self.surplus_vectors or self.missing_lexical
+            or self.surplus_lexical or self.missing_originals
+        )  # fmt: skip
+
+
+def check(stores: Stores, encoder: MiniLM, repair: Literal["report", "repair"]) -> Consistency:
+    """Compare, and on request make Chroma and the lexical index equal to the registry.
+
+    A lost original is repaired by reading its source again: the next ingestion does that.
+    """
+    interrupted = len(stores.registry.pending()[0])
+    if repair == "repair":
+        recover(stores)
+    wanted = stores.registry.chunk_pairs()
+    vectors, lexical = stores.vectors.ids(), stores.lexical.ids()
+    lost = _lost_originals(stores)
+    found = Consistency(
+        documents=len(stores.registry.indexed()),
+        chunks=len(wanted),
+        interrupted=interrupted,
+        missing_vectors=len(wanted - vectors),
+        surplus_vectors=len(vectors - wanted),
+        missing_lexical=len(wanted - lexical),
+        surplus_lexical=len(lexical - wanted),
+        missing_originals=len(lost),
+        repaired=repair == "repair",
+    )
+    if repair == "repair":
+        stores.vectors.delete(vectors - wanted)
+        stores.lexical.apply((), lexical - wanted)
+        _add_vectors(sorted(wanted - vectors), stores, encoder)
+        _add_lexical(sorted(wanted - lexical), stores)
+        for document_id in lost:
+            stores.registry.touch(document_id, "")
+        stores.originals.keep_only(stores.registry.content_hashes())
+    return found
+
+
+def _lost_originals(stores: Stores) -> list[str]:
+    """Documents whose original is not there whole."""
+    lost = []
+    for document, _ in stores.registry.indexed():
+        if not stores.originals.holds(document.content_hash, document.size_bytes):
+            lost.append(document.id)
+    return lost
+
+
+def _add_vectors(missing: list[Pair], stores: Stores, encoder: MiniLM) -> None:
+    for pairs, chunks in _batches(missing, stores):
+        rows = encoder.embed([indexed_text(chunk.node()) for chunk in chunks])
+        for scope in sorted({scope for scope, _ in pairs}):
+            places = [place for place, pair in enumerate(pairs) if pair[0] == scope]
+            metadatas = [_metadata(chunks[place]) for place in places]
+            stores.vectors.upsert(scope, [pairs[place][1] for place in places], np.asarray(rows)[places], metadatas)
+
+
+def _add_lexical(missing: list[Pair], stores: Stores) -> None:
+    for pairs, chunks in _batches(missing, stores):
+        stores.lexical.apply(
+            [
+                LexicalEntry(scope, chunk.chunk_id, chunk.document_id, chunk.title, chunk.section, chunk.text)
+                for (scope, _), chunk in zip(pairs, chunks, strict=True)
+            ],
+            (),
+        )
+
+
+def _batches(missing: list[Pair], stores: Stores) -> list[tuple[list[Pair], list[StoredChunk]]]:
+    batches = []
+    for start in range(0, len(missing), _TOGETHER):
+        pairs = missing[start : start + _TOGETHER]
+        stored = stores.registry.passages([chunk_id for _, chunk_id in pairs])
+        batches.append((pairs, [stored[chunk_id] for _, chunk_id in pairs]))
+    return batches
+
+
+def _metadata(chunk: StoredChunk) -> dict[str, str | int]:
+    return {
+        "document_id": chunk.document_id,
+        "title": chunk.title,
+        "section": chunk.section,
+        "page": chunk.page,
+        "start": chunk.start,
+        "end": chunk.end,
+    }
