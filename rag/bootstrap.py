@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from connectors.parsing import ParsingLimits, ParsingSandbox
 from connectors.registry import open_connector
+
+from connectors.parsing import ParsingLimits, ParsingSandbox
 from rag.domain import Document, DocumentPage, IngestReport, Principal
 from rag.errors import ConfigurationError, IndexMismatch, NotFound
 from rag.ingestion import pipeline, uploads

@@ -1,0 +1,73 @@
+"""The command `banksight`. Sub-commands are loaded when they are called, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from importlib.metadata import entry_points
+
+import click
+
+from connectors.errors import ConnectorError
+from rag.errors import BankSightError, ModelError
+
+_OURS = {
+    "ask": "rag.commands.ask:ask",
+    "doctor": "rag.commands.doctor:doctor",
+    "documents": "rag.commands.documents:documents",
+    "index": "rag.commands.index:index",
+    "ingest": "rag.commands.ingest:ingest",
+    "up": "rag.commands.up:up",
+    "version": "rag.commands.version:version",
+}
+
+EXIT_CODES = """Exit codes: 0 done; 1 done, but something needs attention (a document failed, stores differ); 2 wrong
+usage; 3 a setting, a folder or a server is not as it must be; 4 a model could not be loaded; 130 interrupted."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on use. Packages above `rag` add theirs by entry point."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted({*super().list_commands(ctx), *_places()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None for an unknown name."""
+        place = _places().get(cmd_name)
+        if place is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = place.partition(":")
+        command = getattr(importlib.import_module(module), name)
+        return command if isinstance(command, click.Command) else None
+
+
+def _places() -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group="banksight.commands")} | _OURS
+
+
+@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--verbose", is_flag=True, help="Log what happens to standard error.")
+def banksight(verbose: bool) -> None:  # noqa: FBT001  click passes options by name
+    """Answers questions about a bank's own documents, with page-exact citations."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+
+
+def main() -> None:
+    """The console script: errors become one sentence on standard error and an exit code."""
+    try:
+        sys.exit(banksight(standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (BankSightError, ConnectorError) as error:
+        click.secho(f"Error: {error}", fg="red", err=True)
+        sys.exit(4 if isinstance(error, ModelError) else 3)
+
+
+if __name__ == "__main__":
+    main()

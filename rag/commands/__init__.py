@@ -1,0 +1,1 @@
+"""The sub-commands of `banksight`: each parses, calls and prints, and holds no logic of its own."""

@@ -1,0 +1,56 @@
+"""`banksight ask`."""
+
+from __future__ import annotations
+
+import asyncio
+import textwrap
+from dataclasses import asdict
+from datetime import date, datetime
+from typing import Any
+
+import click
+
+from rag.commands.place import print_json, workspace_or_remote
+from rag.remote import RemoteWorkspace
+
+_WIDTH = 100
+
+
+@click.command()
+@click.argument("question")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
+@click.option("--collection", "collections", multiple=True, help="Search only this collection (may be repeated).")
+@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Use the documents in force on this day.")
+def ask(question: str, *, as_json: bool, collections: tuple[str, ...], as_of: datetime | None) -> None:
+    """Answer QUESTION from the indexed documents, with citations, or say that they do not answer it."""
+    day = as_of.date() if as_of else None
+    with workspace_or_remote() as place:
+        if isinstance(place, RemoteWorkspace):
+            request: dict[str, Any] = {"question": question, "filters": {"collections": list(collections)}}
+            answer = place.ask(request | ({"as_of": day.isoformat()} if day else {}))
+        else:
+            answer = _ask_here(place, question, collections, day)
+    if as_json:
+        print_json(answer)
+    else:
+        _show(answer)
+
+
+def _ask_here(workspace: Any, question: str, collections: tuple[str, ...], day: date | None) -> dict[str, Any]:
+    from rag.domain import SearchFilter  # noqa: PLC0415
+    from rag.query.pipeline import AskRequest  # noqa: PLC0415
+
+    request = AskRequest(question=question, narrow=SearchFilter(as_of=day, collections=collections))
+    return asdict(asyncio.run(workspace.pipeline.ask(request, workspace.principal())))
+
+
+def _show(answer: dict[str, Any]) -> None:
+    for line in answer["text"].splitlines():
+        click.echo(line if line.startswith("|") else textwrap.fill(line, _WIDTH))
+    if answer["citations"]:
+        click.echo()
+    for citation in answer["citations"]:
+        place = " · ".join(part for part in (citation["title"], citation["section"]) if part)
+        click.secho(f"[{citation['marker']}] {place}, page {citation['page']}", bold=True)
+        quote = textwrap.shorten(citation["quote"], 300, placeholder=" …")
+        click.echo(textwrap.indent(textwrap.fill(f"“{quote}”", _WIDTH - 4), "    "))

@@ -1,0 +1,56 @@
+"""Where a command does its work: in this process, or in the one that owns the data folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rag.errors import DataFolderInUse
+from rag.remote import RemoteWorkspace
+from rag.settings import Settings, load_settings
+from rag.storage.ownership import owner_of
+
+if TYPE_CHECKING:
+    from rag.bootstrap import Workspace
+
+
+@contextmanager
+def workspace_or_remote(settings: Settings | None = None) -> Iterator[Workspace | RemoteWorkspace]:
+    """The workspace itself, or the API of the process that has it open. Raises what `open_workspace` raises."""
+    settings = settings or load_settings()
+    url = owner_of(settings.data_dir)
+    if url:
+        with RemoteWorkspace(url) as remote:
+            yield remote
+        return
+    if url is not None:
+        raise DataFolderInUse(
+            f"the data folder {settings.data_dir} is in use by another BankSight command; wait until that has ended"
+        )
+    with opened(settings) as workspace:
+        yield workspace
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Workspace]:
+    """The workspace, closed at the end."""
+    from rag.bootstrap import open_workspace  # noqa: PLC0415  seconds of imports that `--help` must not pay
+
+    workspace = open_workspace(settings)
+    try:
+        yield workspace
+    finally:
+        workspace.close()
+
+
+def print_json(content: Any) -> None:
+    """Machine-readable output: one JSON document on standard output."""
+    click.echo(json.dumps(content, ensure_ascii=False, indent=2, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, (set, frozenset)) else str(value)
