@@ -117,6 +117,13 @@ class GenerationSettings(Section):
     max_sentences: int = Field(ge=1, le=10)
 
 
+class RefusalSettings(Section):
+    """When to refuse, and whom to point to."""
+
+    threshold: float | None = Field(ge=0, le=1)
+    contact: str
+
+
 class ServerSettings(Section):
     """Addresses and limits of the API and the UI."""
 
@@ -127,13 +134,20 @@ class ServerSettings(Section):
     workers: int = Field(ge=1)
     max_concurrency: int = Field(ge=1)
     deadline_seconds: float = Field(gt=0)
+    heartbeat_seconds: float = Field(gt=0)
     max_upload_bytes: int = Field(gt=0)
+    allowed_hosts: tuple[str, ...]
+    allowed_origins: tuple[str, ...]
 
 
 class IdentitySettings(Section):
-    """Who a caller is. Mode `none` means that everybody who reaches the port is this one person; loopback only."""
+    """Who a caller is. Mode `none` means that everybody who reaches the port is this one person; loopback only.
+
+    `peers` says who may reach it: this machine, or a private network where a gateway signs people in.
+    """
 
     mode: Literal["none"]
+    peers: Literal["loopback", "private_network"]
     subject: str
     roles: frozenset[str]
     clearances: frozenset[str]
@@ -162,6 +176,7 @@ class Settings(Section):
     retrieval: RetrievalSettings
     question: QuestionSettings
     generation: GenerationSettings
+    refusal: RefusalSettings
     server: ServerSettings
     identity: IdentitySettings
     logging: LoggingSettings

@@ -1,0 +1,120 @@
+"""What a question asks for: the kind of answer, the names and the periods that a passage must be about."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal
+
+from rag.query.words import STOP_WORDS, stem, stems, tokens
+
+AnswerType = Literal["time", "money", "percent", "number", "person", "definition", "reason", "duty"]
+
+_NUMBER_WORD: Final = (
+    "one|two|three|four|five|six|seven|eight|nine|ten|fifteen|twenty|thirty|forty|forty-five|sixty|ninety|\\d+"
+)
+# What a question looks like, and what a sentence that answers it looks like.
+_TYPES: Final[tuple[tuple[AnswerType, re.Pattern[str], re.Pattern[str]], ...]] = tuple(
+    (name, re.compile(asks, re.IGNORECASE), re.compile(answers, re.IGNORECASE))
+    for name, asks, answers in (
+        (
+            "time",
+            r"\b(?:deadlines?|when|how (?:long|soon|quickly|fast|early|late|often|many (?:\w+ )?(?:days|weeks|months|years))"
+            r"|time (?:limits?|frames?|periods?)|by what date|timing|due)\b",
+            rf"\b(?:{_NUMBER_WORD})[- ](?:business |calendar |consecutive )?(?:hour|day|week|month|year)s?\b"
+            r"|\b(?:promptly|immediately|no later than|at least annually|not later than)\b",
+        ),
+        (
+            "money",
+            r"\b(?:how much|liab(?:le|ility)|amounts?|costs?|fees?|charges?|price|revenues?|sales|income|profit|spen[dt]"
+            r"|expenses?|cash|debt|maximum|minimum|limits?|threshold|inventor(?:y|ies)|capital|losses)\b",
+            r"[$€£]\s?\d|\b\d[\d,.]* (?:million|billion|dollars)\b",
+        ),
+        ("percent", r"\b(?:percent(?:age)?|rates?|proportion|share of|margin|ratio|how much did .* (?:grow|increase|decrease))\b|%",
+         r"\d\s?%|\bpercent\b"),
+        ("number", r"\bhow many\b|\bnumber of\b", rf"\b(?:{_NUMBER_WORD})\b"),
+        ("person", r"^\s*(?:who|whose|whom)\b|\bwho (?:is|are|must|may|can|should)\b", r"\b\w+ (?:shall|must|may|is|are)\b"),
+        (
+            "definition",
+            r"^\s*(?:what (?:is|are)(?: an?| the)? (?:(?!deadline|limit|rule|requirement|fee|amount|rate)[\w'-]+ ?){1,4}\?*\s*$"
+            r"|define\b)|\b(?:definition|meaning|mean|counts? as|considered|qualif(?:y|ies) as|defined)\b",
+            r"\bmeans\b|\bthe term\b|\bis defined\b|\bdoes not include\b|\brefers to\b|\bincludes?\b",
+        ),
+        (
+            "reason",
+            r"\bwhy\b|\breasons?\b|\b(?:drivers?|drove|driven|factors?|causes?|caused|contribut\w+|due to)\b",
+            r"\bdue (?:primarily |mainly )?to\b|\bbecause\b|\bdriven\b|\breflect(?:s|ing|ed)\b|\bas a result\b"
+            r"|\bpartially offset\b|\bcaused\b|\bprimarily\b",
+        ),
+        (
+            "duty",
+            r"\b(?:must|need to|ha(?:s|ve) to|required?|requirements?|allowed|permitted|can|may|could|prohibited|forbidden"
+            r"|obliged|obligations?|mandatory|should|rules?)\b",
+            r"\b(?:must|shall|may(?: not)?|required|prohibited|permitted|need not|is not)\b",
+        ),
+    )
+)
+_NAME: Final = re.compile(r"(?<![.?!]\s)(?<!^)\b(?:[A-Z][A-Za-z]*[a-z][A-Za-z]*|[A-Z]{3,})(?:['’]s)?\b")
+_YEAR: Final = re.compile(r"\b(?:19|20)\d\d\b")
+_QUARTER: Final = re.compile(r"\bQ([1-4])\b|\b(first|second|third|fourth) (?:fiscal )?quarter\b", re.IGNORECASE)
+_ORDINALS: Final = {"first": "1", "second": "2", "third": "3", "fourth": "4"}
+_SECTION: Final = re.compile(r"(?:§+|section|rule|part|article)\s*(\d+(?:\.\d+)*)|\b(\d{2,4}\.\d+)\b", re.IGNORECASE)
+_NOT_NAMES: Final = frozenset(
+    "i q1 q2 q3 q4 gaap form sec llc inc usd us regulation rule section part article act what how which who when".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, read. `names` are lower-case words; `periods` are years ("2023") and quarters ("q3")."""
+
+    text: str
+    terms: tuple[str, ...]
+    types: frozenset[AnswerType]
+    names: frozenset[str]
+    periods: frozenset[str]
+    sections: frozenset[str]
+
+
+@lru_cache(maxsize=256)
+def read_question(text: str) -> Asked:
+    """What `text` asks for. Words of a name count as terms, too."""
+    return Asked(
+        text=text,
+        terms=tuple(dict.fromkeys(stems(text))),
+        types=frozenset(name for name, asks, _ in _TYPES if asks.search(text)),
+        names=_names(text),
+        periods=periods(text),
+        sections=frozenset(a or b for a, b in _SECTION.findall(text)),
+    )
+
+
+def answers_type(types: frozenset[AnswerType], sentence: str) -> float:
+    """The share, 0..1, of the expected kinds of answer that `sentence` could be; 0.5 when none is expected."""
+    expected = [answers for name, _, answers in _TYPES if name in types]
+    if not expected:
+        return 0.5
+    return sum(1 for answers in expected if answers.search(sentence)) / len(expected)
+
+
+def periods(text: str) -> frozenset[str]:
+    """The years and quarters that `text` names."""
+    quarters = {f"q{digit or _ORDINALS[word.lower()]}" for digit, word in _QUARTER.findall(text)}
+    return frozenset(_YEAR.findall(text)) | quarters
+
+
+def _names(text: str) -> frozenset[str]:
+    found = {match.group().removesuffix("'s").removesuffix("’s").lower() for match in _NAME.finditer(text)}
+    first = re.match(r"\s*([A-Z][A-Za-z]+)(?:['’]s)\b", text)  # "Apple's revenue in …"
+    if first:
+        found.add(first[1].lower())
+    return frozenset(name for name in found if name not in _NOT_NAMES and name not in STOP_WORDS)
+
+
+def mentions(names: frozenset[str], text: str) -> bool:
+    """True when any of the names occurs in `text`, or there is none to look for."""
+    if not names:
+        return True
+    wanted = {stem(name) for name in names}
+    return any(stem(word) in wanted for word in tokens(text))

@@ -1,0 +1,61 @@
+"""What a question is, and what happens on the way to its answer, in the order in which it happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from rag.domain import Answer, Citation, SearchFilter
+
+Stage = Literal["check", "rewrite", "retrieve", "decide", "generate", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Something said earlier in the conversation."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskRequest:
+    """A question, what was said before it (oldest first), and what narrows the search."""
+
+    question: str
+    history: tuple[Turn, ...] = ()
+    narrow: SearchFilter = field(default_factory=SearchFilter)
+
+
+@dataclass(frozen=True, slots=True)
+class StageFinished:
+    """A stage ended after `seconds`. `detail` holds JSON values: counts, ids and titles, never scores of other people."""
+
+    stage: Stage
+    seconds: float
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceReleased:
+    """The next verified piece of the answer. The texts, put together as they are, make `Answer.text`."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CitationReleased:
+    """A citation whose marker a sentence carries; it comes before that sentence."""
+
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The end of every stream that did not fail."""
+
+    answer: Answer
+
+
+Event = StageFinished | SentenceReleased | CitationReleased | Completed

@@ -1,0 +1,282 @@
+"""From a question to an answer whose every sentence is cited, or to a plain refusal: the story in one function."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
+
+from llama_index.core.llms import LLM
+
+from rag.domain import Answer, AnswerStatus, Citation, Passage, Principal, SearchFilter, SentenceCheck
+from rag.errors import BankSightError, ModelError
+from rag.query.citations import Citations
+from rag.query.events import AskRequest, CitationReleased, Completed, Event, SentenceReleased, Stage, StageFinished
+from rag.query.evidence import Evidence, ReadPage, gather
+from rag.query.grounding import judge
+from rag.query.prompting import NOT_IN_THE_DOCUMENTS, PROMPT_VERSION, Prompt, build_prompt
+from rag.query.questions import clean_question
+from rag.query.refusal import AnswerabilityModel, refusal_text, shipped_model, small_talk, small_talk_reply
+from rag.query.rewriting import stand_alone
+from rag.query.signals import measure, rarity_from
+from rag.query.similarity import Encoder
+from rag.query.statements import Statement, StatementSplitter
+from rag.settings import Settings
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+_VERBATIM_ENGINES: Final = frozenset({"extractive"})
+
+
+class Searching(Protocol):
+    """What finds passages, such as `rag.query.retrieval.Searcher`."""
+
+    def search(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> list[Passage]:
+        """The best passages that this principal may read, best first."""
+
+
+class Corpus(Protocol):
+    """What knows the corpus as a whole, such as `rag.storage.catalog.Catalog`."""
+
+    @property
+    def snapshot(self) -> int:
+        """The number of the corpus snapshot."""
+
+    def collections(self, principal: Principal) -> list[str]:
+        """The collections in which the principal may read something."""
+
+    def count(self, principal: Principal, narrow: SearchFilter) -> int:
+        """How many documents a search covers."""
+
+
+class SentenceEncoder(Encoder, Protocol):
+    """An encoder of sentences that shows its tokenizer, such as `MiniLM` or `SentenceVectors`."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """A `tokenizers.Tokenizer` over BERT's uncased vocabulary."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """One question on its way through the stages."""
+
+    request: AskRequest
+    principal: Principal
+    snapshot: int
+    question: str = ""
+    searched: str = ""
+    confidence: float = 0.0
+    passages: Sequence[Passage] = ()
+    checks: list[SentenceCheck] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
+    unknown_markers: int = 0
+    timings: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+
+    async def work(
+        self, stage: Stage, step: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        """Do a step of a stage in a thread and add its time to the stage."""
+        began = time.perf_counter()
+        try:
+            return await asyncio.to_thread(step, *args, **kwargs)
+        finally:
+            self.add(stage, time.perf_counter() - began)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Add to the time of a stage."""
+        self.timings[name] = self.timings.get(name, 0.0) + seconds
+
+    def finished(self, stage: Stage, **detail: Any) -> StageFinished:
+        """The event that ends a stage."""
+        return StageFinished(stage, self.timings.get(stage, 0.0), detail)
+
+    def release(self, text: str) -> SentenceReleased:
+        """Take a verified piece into the answer."""
+        self.pieces.append(text if self.pieces else text.lstrip("\n"))
+        self.timings.setdefault("first_sentence", time.perf_counter() - self.began)
+        return SentenceReleased(len(self.pieces) - 1, self.pieces[-1])
+
+
+class QueryPipeline:
+    """Answers questions for one workspace. `page(document_id, number)` reads a page; it raises `NotFound`.
+
+    Questions may run at the same time; work on the processor happens in threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        searcher: Searching,
+        llm: LLM,
+        embedding: SentenceEncoder,
+        catalog: Corpus,
+        settings: Settings,
+        page: ReadPage,
+        answerability: AnswerabilityModel | None = None,
+    ) -> None:
+        self._searcher = searcher
+        self._llm = llm
+        self._embedding = embedding
+        self._catalog = catalog
+        self._settings = settings
+        self._page = page
+        self._answerability = answerability or shipped_model()
+        self._rarity = rarity_from(embedding.tokenizer)
+
+    async def ask(self, request: AskRequest, principal: Principal) -> Answer:
+        """The answer. Raises `QuestionError` for what is no question and `ModelError` when the engine fails."""
+        async with aclosing(self.stream(request, principal)) as events:
+            async for event in events:
+                if isinstance(event, Completed):
+                    return event.answer
+        raise ModelError("the answer ended before it was complete; ask again")
+
+    async def stream(self, request: AskRequest, principal: Principal) -> AsyncIterator[Event]:  # noqa: PLR0915 - the story
+        """The answer as it comes about. It ends with `Completed`, or raises like `ask`.
+
+        A piece is released once it is verified, after the citations that it uses. Closing the stream stops the work
+        at the next stage or sentence.
+        """
+        run = _Run(request, principal, await asyncio.to_thread(lambda: self._catalog.snapshot))
+        run.question = await run.work("check", clean_question, request.question, self._settings.question.max_characters)
+        yield run.finished("check")
+
+        talk = small_talk(run.question)
+        if talk:
+            yield run.release(small_talk_reply(talk))
+            yield self._complete(run, "refused", "small_talk")
+            return
+
+        run.searched = await run.work("rewrite", stand_alone, run.question, request.history)
+        yield run.finished("rewrite", searched_question=run.searched)
+
+        run.passages = await run.work("retrieve", self._search, run)
+        yield run.finished("retrieve", passages=[_shown(each) for each in run.passages])
+
+        evidence, run.confidence = await run.work("decide", self._decide, run)
+        answerable = bool(evidence) and run.confidence >= self._threshold
+        yield run.finished("decide", confidence=round(run.confidence, 4), answerable=answerable)
+        if not answerable:
+            yield run.release(self._refusal(run))
+            yield self._complete(run, "refused", "not_in_documents")
+            return
+
+        prompt = build_prompt(Prompt(run.searched, tuple(each.for_prompt() for each in evidence)))
+        citations = Citations(evidence)
+        async with aclosing(self._generate(prompt, run)) as statements:
+            async for statement in statements:
+                async for event in self._verify(statement, evidence, citations, run):
+                    yield event
+        yield run.finished("generate")
+        withheld = sum(1 for each in run.checks if not each.supported)
+        yield run.finished("verify", withheld=withheld, unknown_markers=run.unknown_markers)
+
+        if not run.pieces:
+            yield run.release(self._refusal(run))
+            yield self._complete(run, "refused", "unsupported" if withheld else "not_in_documents")
+        elif withheld:
+            yield self._complete(run, "partial", "sentences_withheld", citations.all)
+        else:
+            yield self._complete(run, "answered", "", citations.all)
+
+    @property
+    def _threshold(self) -> float:
+        configured = self._settings.refusal.threshold
+        return self._answerability.threshold if configured is None else configured
+
+    def _search(self, run: _Run) -> list[Passage]:
+        top_k = self._settings.retrieval.top_k
+        return self._searcher.search(run.searched, run.principal, run.request.narrow, top_k)
+
+    def _decide(self, run: _Run) -> tuple[list[Evidence], float]:
+        """The evidence, and the probability that it answers the question."""
+        evidence = gather(run.passages, self._page)
+        if not evidence:
+            return [], 0.0
+        signals = measure(run.searched, run.passages, evidence, self._embedding, self._rarity)
+        return evidence, self._answerability.probability(signals)
+
+    async def _generate(self, prompt: str, run: _Run) -> AsyncIterator[Statement]:
+        """The engine's statements, as soon as each is complete. Raises `ModelError`."""
+        splitter = StatementSplitter()
+        began = time.perf_counter()
+        try:
+            async for response in await self._llm.astream_complete(prompt):
+                for statement in splitter.feed(response.delta or ""):
+                    run.add("generate", time.perf_counter() - began)
+                    yield statement
+                    began = time.perf_counter()
+        except (BankSightError, asyncio.CancelledError, GeneratorExit):
+            raise
+        except Exception as error:
+            raise ModelError("the answering engine failed; ask again, and tell the operator if it stays so") from error
+        run.add("generate", time.perf_counter() - began)
+        for statement in splitter.flush():
+            yield statement
+
+    async def _verify(
+        self, statement: Statement, evidence: Sequence[Evidence], citations: Citations, run: _Run
+    ) -> AsyncIterator[Event]:
+        """Release the statement with its citations, or withhold it: its words then go nowhere."""
+        if NOT_IN_THE_DOCUMENTS in statement.text.upper():
+            return
+        mode = "verbatim" if self._llm.class_name() in _VERBATIM_ENGINES else "overlap"
+        verdict = await run.work("verify", judge, statement, evidence, mode)
+        run.unknown_markers += verdict.unknown
+        if not verdict.supported:
+            run.checks.append(SentenceCheck("", (), supported=False, reason=verdict.reason))
+            return
+        before = len(citations.all)
+        text, markers = citations.cite(statement, verdict)
+        run.checks.append(SentenceCheck(text, markers, supported=True))
+        for citation in citations.all[before:]:
+            yield CitationReleased(citation)
+        yield run.release(statement.gap + text)
+
+    def _refusal(self, run: _Run) -> str:
+        narrow = run.request.narrow
+        names = self._catalog.collections(run.principal)
+        searched = [name for name in names if not narrow.collections or name in narrow.collections]
+        count = self._catalog.count(run.principal, narrow)
+        return refusal_text(run.passages, count, searched, self._settings.refusal.contact)
+
+    def _complete(
+        self, run: _Run, status: AnswerStatus, reason: str, citations: Sequence[Citation] = ()
+    ) -> Completed:
+        run.timings["total"] = time.perf_counter() - run.began
+        answer = Answer(
+            id=uuid.uuid4().hex,
+            question=run.question,
+            text="".join(run.pieces),
+            status=status,
+            reason=reason,
+            citations=tuple(citations),
+            checks=tuple(run.checks),
+            confidence=run.confidence,
+            searched_question=run.searched,
+            model=self._llm.metadata.model_name,
+            engine=self._llm.class_name(),
+            prompt_version=PROMPT_VERSION,
+            snapshot=run.snapshot,
+            timings=dict(run.timings),
+        )
+        return Completed(answer)
+
+
+def _shown(passage: Passage) -> dict[str, Any]:
+    """What the retrieve stage shows of a passage: where it is, not what it says."""
+    return {
+        "document_id": passage.document_id,
+        "title": passage.title,
+        "section": passage.section,
+        "page": passage.page,
+        "page_label": passage.page_label,
+        "score": round(passage.score, 4),
+    }

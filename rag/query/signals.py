@@ -1,0 +1,132 @@
+"""What retrieval and the passages say about whether a question can be answered: numbers for one logistic model."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any, Final
+
+from rag.domain import Passage
+from rag.query.asked import Asked, answers_type, periods, read_question
+from rag.query.evidence import Evidence
+from rag.query.segments import is_run_in_heading, segments
+from rag.query.similarity import Encoder
+from rag.query.words import coverage, stem, stems, tokens
+
+Rarity = Callable[[str], float]
+
+_SENTENCES: Final = 16  # embedded for the best sentence; the engine needs most of them again
+_LOOKED_AT: Final = 5  # passages
+_FIRST_WORD: Final = 1996  # BERT's vocabulary: special and single-character pieces come before
+_RAREST: Final = 1.3  # weight of a word that the vocabulary does not hold whole
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """Each is 0 or more, and comparable between questions. See `measure` for what they mean."""
+
+    best_cosine: float
+    mean_cosine: float
+    lexical_per_term: float
+    passage_coverage: float
+    union_coverage: float
+    sentence_coverage: float
+    sentence_cosine: float
+    rarest_missing: float
+    names_missing: float
+    periods_missing: float
+    sections_missing: float
+    agreement: float
+    score_gap: float
+    type_found: float
+    terms: float
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of the signals, in order."""
+        return tuple(each.name for each in fields(cls))
+
+    def values(self) -> tuple[float, ...]:
+        """The signals, in order."""
+        return astuple(self)
+
+
+def rarity_from(tokenizer: Any) -> Rarity:
+    """How much a word tells, 0..1.3, from its place in an uncased BERT vocabulary, which is ordered by frequency.
+
+    It needs no corpus, so a word means the same in a bank with ten documents and in one with ten thousand.
+    """
+    size = math.log(max(2, tokenizer.get_vocab_size() - _FIRST_WORD))
+
+    def rarity(word: str) -> float:
+        piece = tokenizer.token_to_id(word)
+        if piece is None:
+            return _RAREST
+        return max(0.05, math.log(max(1, piece - _FIRST_WORD) + 1) / size)
+
+    return rarity
+
+
+def measure(
+    question: str, passages: Sequence[Passage], evidence: Sequence[Evidence], encoder: Encoder, rarity: Rarity
+) -> Signals:
+    """The signals of one question and what was retrieved for it, best passage first; at least one of each."""
+    asked = read_question(question)
+    weights = {stem(word): rarity(word) for word in tokens(question)}
+    cosines = sorted((each.dense for each in passages if each.dense is not None), reverse=True) or [0.0]
+    present = [frozenset(stems(f"{each.title} {each.section} {each.text}")) for each in passages[:_LOOKED_AT]]
+    union = frozenset().union(*(stems(f"{each.title} {each.section} {each.text}") for each in passages))
+    sentence_cosine, sentence_coverage, type_found = _best_sentence(asked, evidence, encoder, weights)
+    missing = [weights.get(term, 1.0) for term in asked.terms if term not in union]
+    everything = " ".join(f"{each.passage.title} {each.passage.section} {each.text}" for each in evidence)
+    return Signals(
+        best_cosine=cosines[0],
+        mean_cosine=sum(cosines[:3]) / len(cosines[:3]),
+        lexical_per_term=max((each.lexical or 0.0 for each in passages), default=0.0) / max(1.0, sum(weights.get(each, 1.0) for each in asked.terms)),
+        passage_coverage=max((coverage(asked.terms, weights, each) for each in present), default=0.0),
+        union_coverage=coverage(asked.terms, weights, union),
+        sentence_coverage=sentence_coverage,
+        sentence_cosine=sentence_cosine,
+        rarest_missing=max(missing, default=0.0),
+        names_missing=_share_missing(asked.names, frozenset(tokens(everything))),
+        periods_missing=_share_missing(asked.periods, periods(everything)),
+        sections_missing=_share_missing(asked.sections, frozenset(re.findall(r"\d+(?:\.\d+)*", everything))),
+        agreement=_agreement(passages),
+        score_gap=passages[0].score - passages[min(4, len(passages) - 1)].score,
+        type_found=type_found,
+        terms=math.log1p(len(asked.terms)),
+    )
+
+
+def _best_sentence(
+    asked: Asked, evidence: Sequence[Evidence], encoder: Encoder, weights: dict[str, float]
+) -> tuple[float, float, float]:
+    """Cosine and coverage of the best sentence, and how well the best ones fit the kind of answer asked for."""
+    found = []
+    for source in evidence[:_LOOKED_AT]:
+        for each in segments(source.text):
+            words = " ".join(source.text[each.start : each.end].split())
+            if each.kind != "heading" and len(words.split()) >= 4 and not is_run_in_heading(words):
+                found.append((coverage(asked.terms, weights, frozenset(stems(words))), words))
+    if not found:
+        return 0.0, 0.0, 0.0
+    best = sorted(found, key=lambda pair: -pair[0])[:_SENTENCES]
+    vectors = encoder.embed([asked.text, *(words for _, words in best)])
+    cosines = vectors[1:] @ vectors[0]
+    type_found = max(answers_type(asked.types, words) for _, words in best[:5])
+    return float(cosines.max()), best[0][0], type_found
+
+
+def _agreement(passages: Sequence[Passage]) -> float:
+    """1 when both searches put the same passage first, 0.5 when the other one's first is in the best three."""
+    by_dense = sorted(passages, key=lambda each: -(each.dense or 0.0))
+    by_lexical = sorted(passages, key=lambda each: -(each.lexical or 0.0))
+    if by_dense[0] is by_lexical[0]:
+        return 1.0
+    return 0.5 if by_dense[0] in by_lexical[:3] or by_lexical[0] in by_dense[:3] else 0.0
+
+
+def _share_missing(wanted: frozenset[str], present: frozenset[str]) -> float:
+    return sum(1 for each in wanted if each not in present) / len(wanted) if wanted else 0.0

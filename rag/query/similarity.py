@@ -1,0 +1,47 @@
+"""Sentence vectors that are computed once: the decision whether to answer and the engine look at the same sentences."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+_REMEMBERED: Final = 8192  # sentences; 1.5 KiB each
+
+
+class Encoder(Protocol):
+    """What turns texts into L2-normalised vectors, `float32[n, d]`, in the same order."""
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """One row for each text."""
+
+
+class SentenceVectors:
+    """Remembers the vectors of the sentences used last. Thread-safe."""
+
+    def __init__(self, encoder: Encoder, remembered: int = _REMEMBERED) -> None:
+        self._encoder = encoder
+        self._remembered = remembered
+        self._known: OrderedDict[str, Vectors] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """`float32[n, d]`, L2-normalised; only texts that are not remembered are computed."""
+        with self._lock:
+            rows = {text: self._known[text] for text in texts if text in self._known}
+        new = [text for text in dict.fromkeys(texts) if text not in rows]
+        if new:
+            rows.update(zip(new, self._encoder.embed(new), strict=True))
+        with self._lock:
+            for text in texts:
+                self._known[text] = rows[text]
+                self._known.move_to_end(text)
+            while len(self._known) > self._remembered:
+                self._known.popitem(last=False)
+        return np.stack([rows[text] for text in texts]) if texts else np.zeros((0, 0), dtype=np.float32)

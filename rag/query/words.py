@@ -1,0 +1,87 @@
+"""Words as questions and documents share them: British and American spelling folded, endings removed."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+import Stemmer
+
+_WORD: Final = re.compile(r"[^\W_]+(?:[&'’][^\W_]+)*")
+_THREAD: Final = threading.local()  # a stemmer keeps state while it works: one for each thread
+
+# Words that carry grammar or politeness, not subject matter. Question words belong here: passages state, they do not ask.
+STOP_WORDS: Final = frozenset(
+    """a about above after again all also am an and any anyone are as at be because been before being below between both
+    but by came can come could did do does doing done down each either else ever every explain few find for from further
+    get gets getting give given go got had happen happens has have having he help her here hers him his how however i if
+    in into is it its just know let like list many may me might mine more most much must my need needs no nor not now of
+    off on once one only or other our ours out over own please provide really same say says shall she should show so some
+    still such summarize describe tell than that the their theirs them then there these they thing things this those
+    through to too under until up upon us use very want was we were what when where whether which while who whom whose
+    why will with within without would yes yet you your yours""".split()
+)
+
+# Ordered endings. Both sides of a comparison are folded alike, so a word that is folded needlessly still equals itself.
+_SPELLINGS: Final = tuple(
+    (re.compile(pattern), american)
+    for pattern, american in (
+        (r"is(e|es|ed|er|ers|ing|ation|ations|ational)$", r"iz\1"),
+        (r"ys(e|es|ed|er|ing)$", r"yz\1"),
+        (r"^(.{2,})our(s|ed|ing|able|ite|al|ful|less|hood|)$", r"\1or\2"),
+        (r"^(cent|met|theat|lit|fib)re(s|d|)$", r"\1er\2"),
+        (r"^cheque(s|book|books|)$", r"check\1"),
+        (r"^(licen|defen|offen|preten)ce(s|d|)$", r"\1se\2"),
+        (r"ll(ed|ing|er|ers)$", r"l\1"),
+        (r"^(enrol|instal|fulfil|skil)l?(ment|ments|s|ful|)$", r"\1l\2"),
+        (r"^programme(s|)$", r"program\1"),
+        (r"^judgement(s|)$", r"judgment\1"),
+        (r"^ageing$", "aging"),
+        (r"^grey$", "gray"),
+    )
+)
+_FOLD_FIRST_AT: Final = 4  # letters; "our", "use" and "ise" itself stay as they are
+
+
+def tokens(text: str) -> list[str]:
+    """Every word and number of `text` in lower case, in order; "R&D" and "bank's" stay whole."""
+    return [match.group().lower().replace("’", "'").removesuffix("'s") for match in _WORD.finditer(text)]
+
+
+@lru_cache(maxsize=65_536)
+def stem(word: str) -> str:
+    """The form under which `word`, in lower case, is compared: "unauthorised" and "unauthorized" are one."""
+    stemmer = getattr(_THREAD, "stemmer", None)
+    if stemmer is None:
+        stemmer = _THREAD.stemmer = Stemmer.Stemmer("english")
+    return str(stemmer.stemWord(american(word)))
+
+
+@lru_cache(maxsize=65_536)
+def american(word: str) -> str:
+    """`word`, in lower case, in a folded spelling that both sides of the Atlantic share."""
+    if len(word) < _FOLD_FIRST_AT:
+        return word
+    for pattern, replacement in _SPELLINGS:
+        folded, count = pattern.subn(replacement, word)
+        if count:
+            return folded
+    return word
+
+
+def stems(text: str) -> list[str]:
+    """The stems of all content words and numbers of `text`, in order, stop words left out."""
+    return [stem(word) for word in tokens(text) if word not in STOP_WORDS]
+
+
+def coverage(wanted: Iterable[str], weights: dict[str, float], present: frozenset[str] | set[str]) -> float:
+    """The weighted share, 0..1, of the `wanted` stems that are `present`; 0 when nothing is wanted."""
+    total = found = 0.0
+    for each in wanted:
+        weight = weights.get(each, 1.0)
+        total += weight
+        found += weight if each in present else 0.0
+    return found / total if total else 0.0
