@@ -135,7 +135,7 @@ def _lines(paragraph: Paragraph, printed: int, depth: int) -> Iterator[tuple[int
             yield from _lines(child, printed + _quoted(paragraph.text[printed:], child.texts()[0][printed:]), depth + 1)
         return
     texts = paragraph.texts()
-    shared = _shared([text[printed:] for text in texts], list(paragraph.children)) if len(texts) > 1 else 0
+    shared = _shared([text[printed:] for text in texts], list(paragraph.children)) if len(paragraph.children) > 1 else 0
     if shared:
         yield depth, texts[0][printed : printed + shared].strip()
     for child in paragraph.children.values():

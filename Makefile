@@ -1,0 +1,124 @@
+# One command per intention, the same on a laptop and in CI. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3.11
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+export PYTHONUTF8 := 1
+
+##@ Use it
+.PHONY: run
+run: $(VENV)/run.stamp ## Everything from a fresh clone to a working chat; Ctrl-C stops it (ARGS="--help" for options)
+	@exec $(BIN)/banksight up $(ARGS)
+
+.PHONY: install
+install: $(VENV)/dev.stamp ## Only the set-up: virtual environment, packages, the exported embedding model
+
+##@ Work on it
+.PHONY: test
+test: $(VENV)/dev.stamp services ## Everything from a fresh clone to all tests passed (ARGS="-k citation" goes to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(VENV)/dev.stamp ## Format, lint, types, import rules, and that changelog and package agree on the version
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@package=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml); \
+	changelog=$$(sed -n 's/^## \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | head -n 1); \
+	test "$$package" = "$$changelog" \
+	  || { echo "pyproject.toml has version $$package, CHANGELOG.md has $$changelog; make them equal" >&2; exit 1; }
+
+.PHONY: format
+format: $(VENV)/dev.stamp ## Rewrite the code as the formatter wants it, and apply safe lint fixes
+	@$(BIN)/ruff check --fix --exit-zero . && $(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(VENV)/dev.stamp ## Speed and memory next to the plain way of doing the same, in one run
+	@$(BIN)/python -m evaluations.ingestion_benchmark $(ARGS)
+	@$(BIN)/python -m evaluations.service_benchmark $(ARGS)
+
+.PHONY: bench-retrieval
+bench-retrieval: $(VENV)/dev.stamp ## Ranking quality next to MiniLM alone, BM25 alone and RRF
+	@$(BIN)/python -m evaluations.retrieval_benchmark $(ARGS)
+
+.PHONY: constraints
+constraints: ## Pin again: the newest versions that pyproject.toml allows, from a fresh environment (needs network)
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(PYTHON) -m venv "$$folder"; \
+	torch=$$(sed -n 's/^torch==/torch==/p' constraints.txt); \
+	"$$folder/bin/python" -m pip install --quiet --upgrade pip; \
+	"$$folder/bin/python" -m pip install --quiet "$$torch"; \
+	"$$folder/bin/python" -m pip install --quiet --editable '.[dev]' "$$torch"; \
+	{ sed -n '/^#/p' constraints.txt; \
+	  "$$folder/bin/python" -m pip freeze --exclude-editable | sed 's/^\(torch==[0-9.]*\)+.*/\1/'; } > "$$folder/new"; \
+	cp "$$folder/new" constraints.txt
+
+.PHONY: clean
+clean: ## Remove the virtual environment and all caches; your data in var/ stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# Set-up. A stamp says that its step was finished; a second run takes no time and needs no network.
+
+$(VENV)/created.stamp:
+	@command -v $(PYTHON) > /dev/null && $(PYTHON) -c 'import ensurepip, venv' 2> /dev/null \
+	  || { $(call apt-install,python3.11 python3.11-venv) ; } \
+	  || { echo "Python 3.11 with venv is missing: install it, or name it with PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Making the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# torch comes first and alone, so that an index or folder with CPU wheels decides which build is taken.
+$(VENV)/torch.stamp: $(VENV)/created.stamp
+	@echo "Installing torch (the largest download)"
+	@$(PIP) "$$(sed -n '/^torch==/p' constraints.txt)"
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/torch.stamp pyproject.toml constraints.txt
+	@echo "Installing BankSight"
+	@$(PIP) --editable '.[serve,ui]'
+	@$(export-embedding)
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/torch.stamp pyproject.toml constraints.txt
+	@echo "Installing BankSight and what its developers use"
+	@$(PIP) --editable '.[dev]'
+	@$(export-embedding)
+	@touch $@ $(VENV)/run.stamp
+
+define export-embedding
+$(BIN)/python -m rag.models.onnx_export
+endef
+
+# What the tests run for real, by Debian's names. A person without root is asked for the same list.
+
+.PHONY: services
+services:
+	@missing=; \
+	for pair in chromium:chromium redis-server:redis-server nginx:nginx postgres:postgresql; do \
+	  PATH="$$PATH:/usr/sbin:$$(echo /usr/lib/postgresql/*/bin)" command -v "$${pair%%:*}" > /dev/null \
+	    || missing="$$missing $${pair##*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	{ $(call apt-install,$$missing fonts-dejavu-core) ; } && exit 0; \
+	echo "Not installed:$$missing. Tests that need them are skipped; as root: apt-get install$$missing" >&2; \
+	[ -z "$${BANKSIGHT_REQUIRE_SERVICES:-}" ]
+
+# $(call apt-install,names): installs Debian packages where that is possible, else fails without a word.
+define apt-install
+[ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && echo "Installing $(1)" \
+  && apt-get update --quiet=2 \
+  && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $(1) > /dev/null
+endef
