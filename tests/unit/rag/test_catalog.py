@@ -16,7 +16,8 @@ EVERYTHING = SearchFilter()
 
 def document(name: str, **fields: object) -> Document:
     known: dict[str, object] = {
-        "id": name, "source": "papers", "uri": f"file:{name}", "title": name, "collection": "rules", "tenant": "default",
+        "id": name, "source": "papers", "uri": f"file:{name}", "title": name, "collection": "rules",
+        "tenant": "default",
         "media_type": "text/plain", "fingerprint": "1", "content_hash": name, "access": frozenset(), "state": "indexed",
     }  # fmt: skip
     return Document(**(known | fields))  # type: ignore[arg-type]

@@ -69,7 +69,7 @@ def test_two_sources_of_one_name_are_refused(configs: Path) -> None:
 
 def test_several_workers_on_embedded_chroma_are_refused(configs: Path) -> None:
     (configs / "laptop.yaml").write_text("server: {workers: 2}")
-    with pytest.raises(ConfigurationError, match="storage.chroma: server"):
+    with pytest.raises(ConfigurationError, match=r"storage\.chroma: server"):
         load_settings(config_dir=configs, environment={})
 
 
