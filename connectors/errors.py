@@ -1,9 +1,9 @@
 """What can go wrong with a source, by who must act.
 
-    ConnectorError
-    ├── SourceMisconfigured   the operator: a setting or a sidecar file is wrong
-    ├── SourceUnavailable     the operator: the whole source cannot be listed now
-    └── SourceUnreadable      the document's owner: this one document cannot be read
+ConnectorError
+├── SourceMisconfigured   the operator: a setting or a sidecar file is wrong
+├── SourceUnavailable     the operator: the whole source cannot be listed now
+└── SourceUnreadable      the document's owner: this one document cannot be read
 """
 
 from __future__ import annotations
