@@ -47,11 +47,20 @@ class DocumentMetadata:
     supersedes: str | None = None
 
 
+# The label of an item whose own labels cannot be read. Nobody is ever given it, so nobody reads such a document.
+UNKNOWN_ACCESS = "access-unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class SourceItem:
     """A document as a listing shows it: enough to tell whether it changed, without reading it.
 
-    `fingerprint` changes whenever content or metadata change. `location` is for the connector that listed it.
+    `fingerprint` changes whenever content, metadata or the parsers change; it may also change when they did not, and
+    then reading shows the same content again. `location` is for the connector that listed it.
+
+    `problem` is "" or says why its metadata cannot be trusted, in a sentence for the operator. Such an item carries the
+    label `UNKNOWN_ACCESS`, and `read` raises `SourceMisconfigured` with that sentence: what was indexed of it before
+    must not stay readable under its old labels.
     """
 
     id: str
@@ -59,6 +68,7 @@ class SourceItem:
     fingerprint: str
     location: str
     metadata: DocumentMetadata = field(default_factory=DocumentMetadata)
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +103,11 @@ class Connector(Protocol):
         """Every document of the source, in a stable order. Raises `SourceUnavailable`."""
 
     def read(self, item: SourceItem) -> SourceDocument:
-        """The document, parsed. Raises `SourceUnreadable`, whose text tells the document's owner what to do."""
+        """The document, parsed.
+
+        Raises `SourceUnreadable`, whose text tells the document's owner what to do, or `SourceMisconfigured` where its
+        metadata is wrong; both concern this document only. Raises `SourceUnavailable` where the whole source went away.
+        """
 
     def close(self) -> None:
         """End the processes and connections that this connector opened."""

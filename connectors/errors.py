@@ -25,7 +25,8 @@ class SourceUnreadable(ConnectorError):
     """One document cannot be read.
 
     `reason` is one of a fixed set, so that reports and metrics can count by it: encrypted, empty, too_large, too_slow,
-    mislabelled, unsupported, malformed, no_text, unsafe.
+    mislabelled, unsupported, malformed, no_text, unsafe, and inaccessible (it is there but may not be opened, or it
+    went away after it was listed).
     """
 
     def __init__(self, reason: str, message: str) -> None:
