@@ -1,0 +1,126 @@
+"""One answer on its way into the chat: a step for the search, the text as it is verified, a button for each source."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from contextlib import aclosing
+
+import chainlit as cl
+from chainlit.utils import utc_now
+
+from ui import wording
+from ui.client import ApiClient
+from ui.conversation import Conversation, FailedQuestion
+from ui.errors import BackendError, BackendFailed, QuestionRejected
+from ui.rendering import citation_label, citation_tooltip, sentence_markdown, step_body, step_name
+from ui.wire import Answer, Citation, PassageHeader, Sentence, Stage, StreamEvent
+
+OPEN_SOURCE = "open_source"
+ASK_AGAIN = "ask_again"
+
+log = logging.getLogger(__name__)
+
+
+async def reply(client: ApiClient, conversation: Conversation, asked: FailedQuestion, history_turns: int) -> None:
+    """Answer one question in the current chat. Whatever happens, the chat says so; only cancellation is raised."""
+    # Chainlit registers neither edited messages nor actions as the task that its stop button cancels.
+    cl.context.session.current_task = asyncio.current_task()
+    shown = Reply(asked)
+    try:
+        await shown.begin()
+        async with aclosing(client.ask(asked.question, conversation.history(history_turns))) as events:
+            async for event in events:
+                await shown.add(event)
+                if isinstance(event, Answer):
+                    conversation.answered(asked.message_id, asked.question, event)
+    except asyncio.CancelledError:
+        await asyncio.shield(shown.stop())
+        raise
+    except BackendError as problem:
+        await shown.fail(problem, conversation)
+    except Exception as problem:
+        # Chainlit would send the text of any other exception to the browser.
+        log.exception("reply failed")
+        await shown.fail(BackendFailed(type(problem).__name__), conversation)
+
+
+class Reply:
+    """What the chat shows of one answer so far."""
+
+    def __init__(self, asked: FailedQuestion) -> None:
+        self._asked = asked
+        self._message = cl.Message(content="")
+        self._step: cl.Step | None = None
+
+    async def begin(self) -> None:
+        """Show that the search runs."""
+        run = cl.context.current_run
+        self._step = cl.Step(
+            name=wording.SEARCHING, type="tool", icon="search", show_input=False, parent_id=run.id if run else None
+        )
+        self._step.start = utc_now()
+        await self._step.send()
+
+    async def add(self, event: StreamEvent) -> None:
+        """Show the next thing that the API said."""
+        match event:
+            case Stage(stage="retrieve"):
+                await self._searched(event.passages())
+            case Sentence():
+                await self._message.stream_token(sentence_markdown(event.text))
+            case Answer():
+                await self._finish(event)
+            case Stage() | Citation():
+                pass  # the finished answer repeats the citations, with its text
+
+    async def stop(self) -> None:
+        """Keep what is there, and say that it was stopped."""
+        await self._drop_running_step()
+        partial = self._message.content.rstrip()
+        self._message.content = f"{partial}\n\n{wording.STOPPED}" if partial else wording.STOPPED
+        await self._message.send()
+
+    async def fail(self, problem: BackendError, conversation: Conversation) -> None:
+        """Keep what is there, and say what went wrong and what to do."""
+        reference = uuid.uuid4().hex[:8]
+        log.warning("answer failed: reference=%s kind=%s cause=%s", reference, type(problem).__name__, problem)
+        await self._drop_running_step()
+        if self._message.content:
+            await self._message.send()
+        message = cl.Message(content=wording.failure(problem, reference))
+        message.is_error = True
+        if not isinstance(problem, QuestionRejected):
+            conversation.failed(reference, self._asked)
+            message.actions = [_ask_again(reference)]
+        await message.send()
+
+    async def _searched(self, passages: tuple[PassageHeader, ...]) -> None:
+        if self._step:
+            self._step.name, self._step.output, self._step.end = step_name(passages), step_body(passages), utc_now()
+            await self._step.update()
+
+    async def _drop_running_step(self) -> None:
+        if self._step and not self._step.end:
+            await self._step.remove()
+
+    async def _finish(self, answer: Answer) -> None:
+        await self._drop_running_step()  # some questions are answered without a search
+        self._message.content = wording.finished(answer)
+        self._message.actions = [_open_source(answer, citation) for citation in answer.citations]
+        await self._message.send()
+
+
+def _open_source(answer: Answer, citation: Citation) -> cl.Action:
+    return cl.Action(
+        name=OPEN_SOURCE,
+        payload={"answer": answer.id, "marker": citation.marker},
+        label=citation_label(citation),
+        tooltip=citation_tooltip(citation),
+        icon="book-open",
+    )
+
+
+def _ask_again(reference: str) -> cl.Action:
+    return cl.Action(name=ASK_AGAIN, payload={"reference": reference}, label=wording.TRY_AGAIN, icon="rotate-cw")
