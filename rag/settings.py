@@ -69,10 +69,13 @@ class EmbeddingSettings(Section):
 
     model: str
     weights_dir: str
+    graph_dir: str
     query_backend: Literal["onnx", "sentence_transformers"]
     bulk_backend: Literal["auto", "openvino", "onnx", "sentence_transformers"]
     threads: int = Field(ge=1)
     batch_size: int = Field(ge=1)
+    batch_pieces: int = Field(ge=256)
+    max_text_characters: int = Field(ge=1)
     serving: Literal["in_process", "service"]
     max_batch_latency_ms: int = Field(gt=0)
 

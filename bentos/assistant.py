@@ -1,0 +1,86 @@
+"""The BentoML service `Assistant`: the HTTP API, and with `embedding.serving: service` the Embedder it depends on.
+
+BentoML imports this module in its parent process and in every worker, so nothing heavy may be imported at its top.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import bentoml
+
+from bentos.commands import tell_the_operator
+from bentos.opening import Opening, open_workspace_and_jobs
+from rag.errors import BankSightError
+from rag.settings import load_settings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from rag.bootstrap import Workspace
+    from rag.ingestion.jobs import JobRunner
+
+settings = load_settings()
+_LONGER_THAN_ANY_UPLOAD_SECONDS = 3600.0
+
+
+class Entrance:
+    """Passes every request on to the application, which is made when the service starts.
+
+    BentoML matches a plain ASGI callable like this one for every path that is not its own, so that unknown routes get
+    our problem documents too.
+    """
+
+    def __init__(self) -> None:
+        self.application: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.application is None:
+            raise RuntimeError("a request came before the service was started")
+        await self.application(scope, receive, send)
+
+
+entrance = Entrance()
+
+
+def _end_if_asked(error: BankSightError) -> None:
+    """Under `banksight serve` a service that cannot start ends and says why; elsewhere it answers 503 with that."""
+    if tell_the_operator(error):
+        os.kill(os.getppid(), signal.SIGTERM)
+
+
+@bentoml.asgi_app(entrance)
+@bentoml.service(
+    workers=settings.server.workers,
+    http={"host": settings.server.host, "port": settings.server.port},
+    # Deadlines and the limit of requests in flight are the application's, which answers with problem documents.
+    traffic={"timeout": _LONGER_THAN_ANY_UPLOAD_SECONDS},
+    # Requests are measured by route; BentoML's access log would write the ids in paths.
+    logging={"access": {"enabled": False}},
+)
+class Assistant:
+    """Answers questions about a bank's own documents, with page-exact citations."""
+
+    def __init__(self) -> None:
+        from bentos.application import create_app  # noqa: PLC0415 - only workers need it, not BentoML's parent process
+
+        for package in ("rag", "bentos", "connectors"):
+            logging.getLogger(package).setLevel(settings.logging.level)
+        self.opening = Opening(settings, self._open, _end_if_asked)
+        entrance.application = create_app(self.opening)
+        self.opening.start()
+
+    def _open(self) -> tuple[Workspace, JobRunner]:
+        service: Any = Assistant  # the decorators make it a bentoml.Service, which knows where it is served
+        return open_workspace_and_jobs(settings, url=service.url or "")
+
+    async def __is_ready__(self) -> bool:
+        return self.opening.state == "open"
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # BentoML does not say what it returns
+    def close(self) -> None:
+        """Give the data folder back."""
+        self.opening.close()

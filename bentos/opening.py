@@ -1,0 +1,135 @@
+"""The workspace of a service: opened in the background, so that the server answers while it is not open yet.
+
+BentoML would otherwise keep callers hanging on an open socket until the service is up, and for ever when it cannot come
+up. Here they get 503 with the reason, `/readyz` says no, and `/livez` says that the process is alive.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from rag.errors import BankSightError, Busy, StorageUnavailable
+from rag.settings import Settings
+
+if TYPE_CHECKING:
+    from rag.bootstrap import Workspace
+    from rag.ingestion.jobs import JobRunner
+
+logger = logging.getLogger(__name__)
+
+State = Literal["opening", "open", "failed", "closed"]
+_RETRY_SECONDS = 3.0
+
+
+def open_workspace_and_jobs(settings: Settings, *, url: str) -> tuple[Workspace, JobRunner]:
+    """The workspace, warmed up, and the runner of its jobs, started. Raises as `rag.bootstrap.open_workspace` does.
+
+    `url` is where this process serves HTTP, so that commands find it.
+    """
+    # These take seconds to import, in which the server can already answer probes.
+    from rag.bootstrap import open_workspace  # noqa: PLC0415
+    from rag.ingestion.jobs import JobRunner  # noqa: PLC0415
+    from rag.operations import telemetry  # noqa: PLC0415
+
+    workspace = open_workspace(settings, url=url)
+    try:
+        workspace.embedding.embed(["ready"])
+        telemetry.SNAPSHOT.set(workspace.catalog.snapshot)
+        jobs = JobRunner(workspace.ingest, workspace.registry, telemetry.ingested)
+        jobs.start()
+    except BaseException:
+        workspace.close()
+        raise
+    return workspace, jobs
+
+
+class Opening:
+    """A workspace that is being opened, is open, or could not be opened. Safe to use from any thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        open_it: Callable[[], tuple[Workspace, JobRunner]],
+        on_failure: Callable[[BankSightError], None] = lambda _: None,
+    ) -> None:
+        self.settings = settings
+        self._open_it = open_it
+        self._on_failure = on_failure
+        self._opened: tuple[Workspace, JobRunner] | None = None
+        self._failure: BankSightError | None = None
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="opening", daemon=True)
+
+    @property
+    def state(self) -> State:
+        """Where the opening stands."""
+        if self._closed.is_set():
+            return "closed"
+        if self._opened is not None:
+            return "open"
+        return "failed" if self._failure is not None else "opening"
+
+    def start(self) -> Opening:
+        """Begin to open, in the background."""
+        self._thread.start()
+        return self
+
+    def wait(self) -> Opening:
+        """Return when the workspace is open, or raise why it cannot be."""
+        self._thread.join()
+        self.workspace()
+        return self
+
+    def workspace(self) -> Workspace:
+        """The open workspace. Raises `Busy` while it opens, and what is wrong when it cannot be opened."""
+        return self._both()[0]
+
+    def jobs(self) -> JobRunner:
+        """The runner of background jobs; raises as `workspace` does."""
+        return self._both()[1]
+
+    def close(self) -> None:
+        """Stop background work and close the workspace, also one that is still opening."""
+        self._closed.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._opened is not None:
+            workspace, jobs = self._opened
+            jobs.close()
+            workspace.close()
+
+    def _both(self) -> tuple[Workspace, JobRunner]:
+        if self._closed.is_set():
+            raise Busy("The service is stopping; try again in a moment.", retry_after=5)
+        if self._opened is not None:
+            return self._opened
+        if self._failure is not None:
+            raise self._failure
+        raise Busy("The service is starting; try again in a moment.", retry_after=2)
+
+    def _fail(self, error: BankSightError) -> None:
+        self._failure = error
+        self._on_failure(error)
+
+    def _work(self) -> None:
+        """Open; a store that does not answer yet is tried again, anything else is for the operator to put right."""
+        while not self._closed.is_set():
+            try:
+                self._opened = self._open_it()
+            except StorageUnavailable as error:
+                logger.warning("not ready, trying again in %.0f s: %s", _RETRY_SECONDS, error)
+                self._failure = error
+                self._closed.wait(_RETRY_SECONDS)
+            except BankSightError as error:
+                logger.error("cannot start: %s", error)
+                self._fail(error)
+                return
+            except Exception:
+                logger.exception("cannot start")
+                self._fail(BankSightError("the service could not start; look at its log"))
+                return
+            else:
+                return

@@ -1,0 +1,55 @@
+"""Health, liveness, readiness and metrics.
+
+Under BentoML, `/livez`, `/readyz` and `/metrics` are its own routes; they agree with these, and its metrics page adds
+up all processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from bentos import schemas
+from bentos.contract import OpenWorkspace, errors
+from bentos.opening import Opening
+from rag.errors import BankSightError, Busy
+from rag.operations.health import health_of
+
+router = APIRouter(tags=["Operations"])
+
+
+@router.get("/health", response_model=schemas.Health, responses={**errors(), 503: {"model": schemas.Health}})
+async def health(request: Request, response: Response) -> Any:
+    """Whether the service can answer, and what of it is missing. 503 while it cannot."""
+    opening: Opening = request.app.state.opening
+    try:
+        workspace = opening.workspace()
+    except BankSightError as error:
+        response.status_code = 503
+        state = "starting" if isinstance(error, Busy) else "unavailable"
+        return schemas.Health(status=state, checks={}, detail=str(error))
+    found = await asyncio.to_thread(health_of, workspace)
+    response.status_code = 503 if found["status"] == "unavailable" else 200
+    return found
+
+
+@router.get("/livez", response_class=PlainTextResponse, responses=errors())
+async def livez() -> str:
+    """200 for as long as the process serves requests."""
+    return "ok\n"
+
+
+@router.get("/readyz", response_class=PlainTextResponse, responses=errors())
+async def readyz(workspace: OpenWorkspace) -> str:
+    """200 when questions can be answered: the workspace is open and the encoder has run once."""
+    return "ok\n" if workspace else ""
+
+
+@router.get("/metrics", response_class=PlainTextResponse, responses=errors())
+async def metrics() -> Response:
+    """Metrics of this process in Prometheus' text format."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

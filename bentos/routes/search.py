@@ -1,0 +1,32 @@
+"""Passages without an answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter
+
+from bentos import schemas
+from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors
+from bentos.principals import Caller
+from rag.errors import QuestionError
+from rag.query.questions import clean_question
+
+router = APIRouter(tags=["Questions"])
+
+
+@router.post("/v1/search", response_model=schemas.SearchResponse, responses=errors(400, 413))
+async def search(
+    asked: schemas.SearchRequest, workspace: OpenWorkspace, settings: TheSettings, caller: Caller
+) -> schemas.SearchResponse:
+    """The passages that fit a query best, with their fused, dense (cosine) and lexical (BM25) scores."""
+    top_k = asked.top_k or settings.retrieval.top_k
+    if top_k > settings.retrieval.max_top_k:
+        raise QuestionError(f"top_k is {top_k}; at most {settings.retrieval.max_top_k} passages can be asked for.")
+    query = clean_question(asked.query, settings.question.max_characters)
+    narrow = checked_filter(asked.narrow(), workspace, caller)
+    snapshot = workspace.catalog.snapshot
+    found = await asyncio.to_thread(workspace.searcher.search, query, caller, narrow, top_k)
+    return schemas.SearchResponse(
+        passages=[schemas.Passage.model_validate(passage) for passage in found], snapshot=snapshot
+    )

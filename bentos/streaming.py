@@ -1,0 +1,63 @@
+"""Server-sent events: our own, whose last event always says how the stream ended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import anyio
+from fastapi.responses import StreamingResponse
+from pydantic_core import to_json
+from starlette.types import Send
+
+from bentos.problems import problem_from
+from bentos.schemas import Answer, Citation
+from rag.query.events import CitationReleased, Completed, Event, SentenceReleased
+
+KEEP_ALIVE = ": keep-alive\n\n"
+
+
+class EventStream(StreamingResponse):
+    """Closes its generator as soon as the caller goes away, not when the garbage collector finds it."""
+
+    def __init__(self, frames: AsyncGenerator[str, None]) -> None:
+        self._frames = frames
+        # Proxies must pass every event on at once; nginx reads X-Accel-Buffering.
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(frames, headers=headers, media_type="text/event-stream")
+
+    async def stream_response(self, send: Send) -> None:
+        """Send everything, then close the generator, whatever happened."""
+        try:
+            await super().stream_response(send)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._frames.aclose()
+
+
+def frame(event: str, data: Any) -> str:
+    """One server-sent event with JSON data, which never holds a line break."""
+    return f"event: {event}\ndata: {to_json(data).decode()}\n\n"
+
+
+async def answer_frames(first: Event, rest: AsyncGenerator[Event | None, None]) -> AsyncGenerator[str, None]:
+    """`status`, `sentence` and `citation` events, then `answer` and `done`; or `error` at the point of failure."""
+    try:
+        yield _event_frame(first)
+        async for event in rest:
+            yield KEEP_ALIVE if event is None else _event_frame(event)
+        yield frame("done", {})
+    except Exception as error:  # noqa: BLE001 - the status line is gone, so the error travels as an event
+        yield frame("error", problem_from(error).document("/v1/ask"))
+    finally:
+        await rest.aclose()
+
+
+def _event_frame(event: Event) -> str:
+    if isinstance(event, SentenceReleased):
+        return frame("sentence", {"index": event.index, "text": event.text})
+    if isinstance(event, CitationReleased):
+        return frame("citation", Citation.model_validate(event.citation))
+    if isinstance(event, Completed):
+        return frame("answer", Answer.model_validate(event.answer))
+    return frame("status", {"stage": event.stage, "seconds": event.seconds, "detail": event.detail})

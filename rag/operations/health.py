@@ -1,0 +1,56 @@
+"""The health document: whether questions can be answered, and what of the whole is missing."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from rag.errors import BankSightError
+
+if TYPE_CHECKING:
+    from rag.bootstrap import Workspace
+
+
+def health_of(workspace: Workspace) -> dict[str, Any]:
+    """`status` (ok, degraded, unavailable), `checks`, and `detail`: the first thing that is wrong, in a sentence.
+
+    `gpu_memory_free` is in bytes, summed over all cards; None where there is no card. Blocks: call it in a thread.
+    """
+    wrong: list[str] = []
+    checks: dict[str, Any] = {"llm_loaded": True}  # the extractive engine has nothing to load
+    free = _gpu_memory_free()
+    checks |= {"gpu_available": free is not None, "gpu_memory_free": free}
+    try:
+        checks["database"] = True
+        checks["snapshot"] = workspace.registry.snapshot()
+    except BankSightError as error:
+        checks |= {"database": False, "snapshot": None}
+        wrong.append(str(error))
+    try:
+        checks["vector_db_count"] = workspace.stores.vectors.count()
+    except BankSightError as error:
+        checks["vector_db_count"] = None
+        wrong.append(str(error))
+    checks |= {"redis": None, "uptime_seconds": round(workspace.uptime_seconds(), 1)}
+    status = "unavailable" if not checks["database"] else "degraded" if wrong else "ok"
+    return {"status": status, "checks": checks, "detail": wrong[0] if wrong else ""}
+
+
+@functools.cache
+def _card_reader() -> str | None:
+    """The program that asks the cards; asking it needs no torch in this process."""
+    return shutil.which("nvidia-smi")
+
+
+def _gpu_memory_free() -> int | None:
+    program = _card_reader()
+    if program is None:
+        return None
+    command = [program, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
+        return sum(int(line) for line in said.split()) * 1024 * 1024
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None

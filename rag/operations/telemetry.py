@@ -1,0 +1,58 @@
+"""What Prometheus reads. Names are a promise to operators; labels are a few fixed words, never ids or text.
+
+In a process of BentoML these are added up over all processes. Import it there only after BentoML has started, which
+sets where they are added up; therefore nothing imports this module at the top of an entry module.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from rag.domain import Answer, IngestReport
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+HTTP_REQUESTS = Counter("http_requests", "Requests by route template and status.", ("method", "route", "status"))
+HTTP_SECONDS = Histogram(
+    "http_request_duration_seconds", "Time until the last byte of the response.", ("method", "route"), buckets=_SECONDS
+)
+ANSWERS = Counter("answers", "Answers by their status.", ("status",))
+GENERATION_SECONDS = Histogram(
+    "llm_inference_duration_seconds", "Time that the engine took for one answer.", ("engine",), buckets=_SECONDS
+)
+TOKENS = Counter("llm_tokens", "Tokens that went into and came out of the engine.", ("kind",))
+VECTOR_QUERY_SECONDS = Histogram(
+    "vector_db_query_duration_seconds", "Time of one search in Chroma, all scopes together.", buckets=_SECONDS
+)
+INGESTED = Counter("ingestion_documents", "Documents by what an ingestion run did with them.", ("outcome",))
+SNAPSHOT = Gauge("corpus_snapshot", "The snapshot that answers are given from.", multiprocess_mode="mostrecent")
+
+
+def answered(answer: Answer) -> None:
+    """Count one finished answer."""
+    ANSWERS.labels(answer.status).inc()
+    if "generate" in answer.timings:
+        GENERATION_SECONDS.labels(answer.engine).observe(answer.timings["generate"])
+    for kind, number in answer.tokens.items():
+        TOKENS.labels(kind).inc(number)
+
+
+def ingested(report: IngestReport) -> None:
+    """Count one finished ingestion run."""
+    for outcome in report.outcomes:
+        INGESTED.labels(outcome.outcome).inc()
+    SNAPSHOT.set(report.snapshot)
+
+
+@contextmanager
+def vector_query() -> Iterator[None]:
+    """Measure one search in Chroma."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        VECTOR_QUERY_SECONDS.observe(time.perf_counter() - started)
