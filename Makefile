@@ -41,8 +41,8 @@ format: $(VENV)/dev.stamp ## Rewrite the code as the formatter wants it, and app
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## Speed and memory next to the plain way of doing the same, in one run
-	@$(BIN)/python -m evaluations.ingestion_benchmark $(ARGS)
-	@$(BIN)/python -m evaluations.service_benchmark $(ARGS)
+	@$(BIN)/python -m evaluations.ingestion_benchmark
+	@$(BIN)/python -m evaluations.service_benchmark
 
 .PHONY: bench-retrieval
 bench-retrieval: $(VENV)/dev.stamp ## Ranking quality next to MiniLM alone, BM25 alone and RRF
@@ -99,7 +99,7 @@ $(VENV)/dev.stamp: $(VENV)/torch.stamp pyproject.toml constraints.txt
 	@touch $@ $(VENV)/run.stamp
 
 define export-embedding
-$(BIN)/python -m rag.models.onnx_export
+$(BIN)/python -m rag.models.onnx_export --to "$${BANKSIGHT_DATA_DIR:-var}/models" > /dev/null
 endef
 
 # What the tests run for real, by Debian's names. A person without root is asked for the same list.

@@ -24,12 +24,18 @@ PLAIN = "plain LlamaIndex"
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One turn: the plain recipe, ours, and ours again on the unchanged corpus. Seconds; counts of our report."""
+    """One turn: the plain recipe, ours, and ours again on the unchanged corpus.
+
+    `*_seconds` are those of the whole process, `*_work_seconds` those that the ingestion report names: without the
+    start of Python, imports and the opening of models and stores.
+    """
 
     plain_seconds: float
     plain_chunks: int
     first_seconds: float
+    first_work_seconds: float
     again_seconds: float
+    again_work_seconds: float
     documents: int
     pages: int
     chunks: int
@@ -46,7 +52,9 @@ def run_round(documents: Path, scratch: Path) -> Round:
         plain_seconds=plain.seconds,
         plain_chunks=plain.report["chunks"],
         first_seconds=first.seconds,
+        first_work_seconds=first.report["seconds"],
         again_seconds=again.seconds,
+        again_work_seconds=again.report["seconds"],
         documents=first.report["counts"]["added"],
         pages=first.report["pages"],
         chunks=first.report["chunks"],
@@ -63,20 +71,24 @@ def show(rounds: list[Round]) -> str:
     """The table: seconds are the median of the rounds, ratios are against the plain recipe."""
     plain = _median([each.plain_seconds for each in rounds])
     first = _median([each.first_seconds for each in rounds])
-    again = _median([each.again_seconds for each in rounds])
-    pages = rounds[0].pages
-    rows = [("ingestion", "seconds", "pages/s", "chunks", "ratio")]
+    pages, chunks = rounds[0].pages, rounds[0].chunks
+    rows = [("ingestion", "process s", "pages/s", "chunks", "ratio")]
     rows.append((PLAIN, f"{plain:.1f}", f"{pages / plain:.1f}", f"{rounds[0].plain_chunks:,}", "1.0"))
-    rows.append(("BankSight", f"{first:.1f}", f"{pages / first:.1f}", f"{rounds[0].chunks:,}", f"{plain / first:.1f}"))
-    rows.append(("BankSight, unchanged corpus", f"{again:.1f}", "", "", f"{again / first:.1%} of the first time"))
-    return table(rows)
+    rows.append(("BankSight", f"{first:.1f}", f"{pages / first:.1f}", f"{chunks:,}", f"{plain / first:.1f}"))
+    work = _median([each.first_work_seconds for each in rounds])
+    again_work = _median([each.again_work_seconds for each in rounds])
+    again = _median([each.again_seconds for each in rounds])
+    return (
+        f"{table(rows)}\n\nunchanged corpus again: {again_work:.2f} s of work, {again_work / work:.2%} of the first "
+        f"{work:.1f} s; {again:.1f} s with the start of the process"
+    )
 
 
 def _median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command()
 @click.option(
     "--documents",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
