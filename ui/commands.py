@@ -9,18 +9,21 @@ from pathlib import Path
 import click
 
 DEFAULT_API = "http://127.0.0.1:3000"
-NOT_AS_IT_MUST_BE = 3  # the exit code of `banksight` for a setting, a folder or a port that cannot be used
 
 
-@click.command(
-    "ui", help="Start the chat in the browser. The API must run: `banksight serve`, or `banksight up` for both."
-)
+class CannotStart(click.ClickException):
+    """A setting, a folder or a port cannot be used: exit code 3, as everywhere in `banksight`."""
+
+    exit_code = 3
+
+
+@click.command("ui")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--api", default=None, help=f"Address of the API.  [default: $BANKSIGHT_API_URL or {DEFAULT_API}]")
 def ui(host: str, port: int, api: str | None) -> None:
     """Start the chat in the browser; the API must run already. `banksight up` starts both."""
-    from ui.frontend import FrontendError  # noqa: PLC0415 - httpx and the front end are for this command only
+    from ui.frontend import FrontendError  # noqa: PLC0415 - only this command needs them
     from ui.launching import LaunchError, run  # noqa: PLC0415
     from ui.settings import SettingsError, UiSettings  # noqa: PLC0415
 
@@ -29,9 +32,7 @@ def ui(host: str, port: int, api: str | None) -> None:
         settings = UiSettings.from_environment(environment)
         sys.exit(run(host, port, settings.api_base, data_folder(environment), _announce))
     except (FrontendError, LaunchError, SettingsError) as problem:
-        failure = click.ClickException(str(problem))
-        failure.exit_code = NOT_AS_IT_MUST_BE
-        raise failure from problem
+        raise CannotStart(str(problem)) from problem
 
 
 def data_folder(environment: dict[str, str]) -> Path:

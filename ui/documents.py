@@ -19,7 +19,7 @@ from ui.client import ApiClient
 from ui.errors import BackendError, SourceNotFound
 
 DOCUMENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,127}")
-NUMBER = re.compile(r"\d{1,9}")
+NUMBER = re.compile(r"[0-9]{1,9}")
 PDF = "application/pdf"
 HTML = "text/html"
 # The page is the API's own rendering, yet its text comes from documents: it may show itself, and nothing else.

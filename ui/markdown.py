@@ -14,7 +14,7 @@ WORD_JOINER = "\u2060"  # invisible, keeps the line together: breaks what the re
 _IMAGE = re.compile(r"!\[([^\]\n]{0,300})\](?:\([^)\n]{0,2000}\)|\[[^\]\n]{0,300}\])")
 _LINK = re.compile(r"(?<!\\)\[([^\]\n]{1,300})\]\([^)\n]{0,2000}\)")
 _DEFINITION = re.compile(r"^ {0,3}\[[^\]\n]{1,300}\]:[^\n]*$", re.MULTILINE)
-_ADDRESS = re.compile(r"\b(https?|ftp)(?=://)|\b(mailto|xmpp)(?=:)|\b(www)(?=\.)", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?:https?|ftp)(?=://)|(?:mailto|xmpp)(?=:)|www(?=\.)", re.IGNORECASE)
 _AT = re.compile(r"(?<=[\w.+-])@(?=[\w-])")
 _ALWAYS_ACTIVE = re.compile(r"[\\`_<>\[\]~&$]|(?<=\w):(?=\w)|(?<![\w:]):(?=[A-Za-z])|:{2,}")
 _LONE_STAR = re.compile(r"(?<!\*)\*(?!\*)|\*{3,}")
