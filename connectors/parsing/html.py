@@ -106,8 +106,6 @@ class _Reader:
             self._line.append("- ")
 
     def _leave(self, tag: str) -> None:
-        if tag == "pre":
-            self._preformatted -= 1
         if tag in _CELLS and self._row is not None:
             self._row.append(self._take())
         elif tag == "tr":
@@ -121,6 +119,8 @@ class _Reader:
             self._flush(level=_HEADINGS[tag])
         elif tag not in _INLINE and tag != "br":
             self._separate("\n\n")
+        if tag == "pre":
+            self._preformatted -= 1
 
     def _add(self, text: str | None) -> None:
         if text:
@@ -155,7 +155,8 @@ class _Reader:
         row = [*self._row, self._take()]
         self._row = None
         if line := row_line(row):
-            self._blocks.append(Block(line, 0, "\n"))
+            self._blocks.append(Block(line, 0, self._gap))
+            self._gap = "\n"
 
 
 def _is_hidden(element: etree._Element) -> bool:

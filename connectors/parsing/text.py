@@ -63,11 +63,12 @@ def decode(content: bytes, declared: str = "") -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        if _is_damaged_utf8(content):
+        around = content[max(0, error.start - _SAMPLE_BYTES // 2) : error.start + _SAMPLE_BYTES // 2]
+        if _is_damaged_utf8(around):
             raise SourceUnreadable(
                 "malformed", f"Byte {error.start + 1} is not valid UTF-8; save the file again as UTF-8."
             ) from None
-    return _guess(content)
+    return _decode_as(content, _guess(around))
 
 
 def _decode_as(content: bytes, encoding: str) -> str:
@@ -78,21 +79,22 @@ def _decode_as(content: bytes, encoding: str) -> str:
         raise SourceUnreadable("malformed", message) from None
 
 
-def _is_damaged_utf8(content: bytes) -> bool:
-    """True when multi-byte characters that are valid UTF-8 outnumber the bytes that are not.
+def _is_damaged_utf8(sample: bytes) -> bool:
+    """True when there are multi-byte characters that are valid UTF-8, and as many as bytes that are not.
 
     In text of a one-byte encoding, accented letters hardly ever form valid sequences.
     """
-    sample = content[:_SAMPLE_BYTES].decode("utf-8", errors="replace")
-    damaged = sample.count("\ufffd")
-    return damaged == 0 or sum(1 for letter in sample if letter > "\x7f") - damaged > damaged
+    text = sample.decode("utf-8", errors="replace")
+    damaged = text.count("\ufffd")
+    return sum(1 for letter in text if letter > "\x7f") - damaged >= max(1, damaged)
 
 
-def _guess(content: bytes) -> str:
+def _guess(sample: bytes) -> str:
+    """The most likely one-byte encoding of a sample."""
     # Imported here: it takes 50 ms, and nearly every file is UTF-8.
     from charset_normalizer import from_bytes  # noqa: PLC0415
 
-    best = from_bytes(content[:_SAMPLE_BYTES], cp_isolation=["cp1252", "cp1250", "cp1251", "latin_1"]).best()
+    best = from_bytes(sample, cp_isolation=["cp1252", "cp1250", "cp1251", "latin_1"]).best()
     if best is None:
         raise SourceUnreadable("malformed", "The encoding of the text cannot be told; save the file again as UTF-8.")
-    return _decode_as(content, best.encoding)
+    return best.encoding
