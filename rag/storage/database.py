@@ -29,16 +29,23 @@ def open_database(url: str) -> Engine:
     """
     try:
         engine = create_engine(_with_driver(url), pool_pre_ping=True)
+    except SQLAlchemyError as error:
+        raise ConfigurationError(f"the database address cannot be used: {error}; check storage.database_url") from error
+    try:
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _configure_sqlite)
         with engine.begin() as connection:
             _upgrade(connection)
     except SQLAlchemyError as error:
+        engine.dispose()
         shown = make_url(url).render_as_string(hide_password=True)
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise StorageUnavailable(
             f"the registry at {shown} cannot be opened: {reason}; check that the database runs and may be written"
         ) from error
+    except ConfigurationError:
+        engine.dispose()
+        raise
     return engine
 
 
