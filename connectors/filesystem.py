@@ -47,7 +47,7 @@ class FilesystemConnector:
 
     **Fingerprints** are made without opening documents: size, modification and change time (which the system keeps and
     a program cannot set back), title, labels and dates, and the version of the parsers. Listing 10,000 unchanged files
-    takes well under a second. The price is that a touched or copied file is read again; its content hash then shows
+    takes about half a second. The price is that a touched or copied file is read again; its content hash then shows
     that nothing needs to be embedded.
 
     **URIs** are `file:` and the path relative to `root`, so that they stay when the root moves.

@@ -12,7 +12,8 @@ class PathPatterns:
     """A set of glob patterns against POSIX paths relative to a root, without regard to case.
 
     `*` and `?` match within a name, `[abc]` and `[!abc]` one character of it, `**` any number of folders, also none.
-    A pattern without a slash matches names in every folder; one that ends in a slash means all that is in the folder.
+    A pattern without a slash matches names in every folder (`./name` only in the root); one that ends in a slash means
+    all that is in the folder.
     Raises `SourceMisconfigured` for a pattern that is absolute, empty or climbs out of the root.
     """
 
@@ -28,7 +29,7 @@ def _translate(pattern: str) -> str:
     parts = pattern.removeprefix("./").split("/")
     if not pattern or pattern.startswith("/") or ".." in parts:
         raise SourceMisconfigured(f"The pattern {pattern!r} is not a path below the root; write one like **/*.pdf.")
-    if len(parts) == 1:
+    if len(parts) == 1 and not pattern.startswith("./"):
         parts = ["**", *parts]
     if parts[-1] == "":
         parts[-1] = "**"
