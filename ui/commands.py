@@ -21,7 +21,10 @@ class CannotStart(click.ClickException):
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--api", default=None, help=f"Address of the API.  [default: $BANKSIGHT_API_URL or {DEFAULT_API}]")
-def ui(host: str, port: int, api: str | None) -> None:
+@click.option(
+    "--data", default=None, type=click.Path(path_type=Path), help="Data folder.  [default: $BANKSIGHT_DATA_DIR]"
+)
+def ui(host: str, port: int, api: str | None, data: Path | None) -> None:
     """Start the chat in the browser; the API must run already. `banksight up` starts both."""
     from ui.frontend import FrontendError  # noqa: PLC0415 - only this command needs them
     from ui.launching import LaunchError, run  # noqa: PLC0415
@@ -30,7 +33,7 @@ def ui(host: str, port: int, api: str | None) -> None:
     environment = dict(os.environ) | ({"BANKSIGHT_API_URL": api} if api else {})
     try:
         settings = UiSettings.from_environment(environment)
-        sys.exit(run(host, port, settings.api_base, data_folder(environment), _announce))
+        sys.exit(run(host, port, settings.api_base, data or data_folder(environment), _announce))
     except (FrontendError, LaunchError, SettingsError) as problem:
         raise CannotStart(str(problem)) from problem
 

@@ -112,7 +112,9 @@ def _servers(settings: Settings) -> Iterator[list[_Server]]:
     servers = []
     try:
         servers.append(_start("API", ["serve"], f"{_api(settings)}/readyz", logs / "api.log"))
-        servers.append(_start("UI", ["ui", "--api", _api(settings)], f"{ui}/health", logs / "ui.log"))
+        where = ["--host", settings.server.ui_host, "--port", str(settings.server.ui_port)]
+        chat = ["ui", *where, "--api", _api(settings), "--data", str(settings.data_dir)]
+        servers.append(_start("UI", chat, f"{ui}/health", logs / "ui.log"))
         yield servers
     finally:
         for server in servers:

@@ -363,11 +363,40 @@ def ui_url(api: ScriptedApi, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def chat(browser: Browser, ui_url: str) -> Iterator[Visit]:
-    """A fresh visit. It fails the test that loads anything from another host, or has an error in the page."""
-    context = browser.new_context(locale="en-US", color_scheme="light", viewport={"width": 1366, "height": 860})
-    seen = visit(context, ui_url)
-    yield seen
-    context.close()
-    assert seen.foreign == []
-    assert seen.errors == []
+def visit_of(browser: Browser, ui_url: str) -> Iterator[Callable[..., Visit]]:
+    """`visit_of(locale="ar")`: a fresh visit. A test fails when any visit asked another host, or had an error."""
+    contexts: list[BrowserContext] = []
+    visits: list[Visit] = []
+
+    def start(url: str = ui_url, **options: Any) -> Visit:
+        usual = {"locale": "en-US", "color_scheme": "light", "viewport": {"width": 1366, "height": 860}}
+        contexts.append(browser.new_context(**{**usual, **options}))
+        visits.append(visit(contexts[-1], url))
+        return visits[-1]
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert [address for each in visits for address in each.foreign] == []
+    assert [error for each in visits for error in each.errors] == []
+
+
+@pytest.fixture
+def chat(visit_of: Callable[..., Visit]) -> Visit:
+    """A visit on a desktop, in English."""
+    return visit_of()
+
+
+@pytest.fixture
+def chat_without_api(
+    visit_of: Callable[..., Visit], api: ScriptedApi, tmp_path: Path
+) -> Iterator[tuple[Visit, Callable[[], None]]]:
+    """A visit to a UI whose API is down, and a function that brings the API up."""
+    port, api_port = free_port(), free_port()
+    child = start_ui(f"http://127.0.0.1:{api_port}", tmp_path, port)
+    running: list[Running] = []
+    yield visit_of(f"http://127.0.0.1:{port}"), lambda: running.append(serve(api.application(), api_port))
+    child.terminate()
+    child.wait(15)
+    for each in running:
+        each.stop()
