@@ -43,24 +43,49 @@ def test_pdf_pages_have_headings_by_their_type_and_the_title_of_the_file_name(
     assert "fee of plan 2 is $4.50" in document.pages[1].text
 
 
-def test_a_pdf_row_with_a_raised_footnote_mark_stays_one_line(parse: Parse) -> None:
+def drawn(*pieces: tuple[int, int, int, str]) -> bytes:
+    """A PDF with pieces of text: points from the left and from below, size, text."""
     stream = io.BytesIO()
     canvas = Canvas(stream)
-    for left, up, size, text in (
+    for left, up, size, text in pieces:
+        canvas.setFont("Helvetica", size)
+        canvas.drawString(left, up, text)
+    canvas.save()
+    return stream.getvalue()
+
+
+def test_a_pdf_row_with_a_raised_footnote_mark_stays_one_line(parse: Parse) -> None:
+    content = drawn(
         (72, 700, 10, "Restructuring charges"),
         (172, 703, 6, "(1)"),
         (300, 700, 10, "147"),
         (360, 700, 10, "(34)"),
         (72, 680, 10, "Total"),
         (300, 680, 10, "1,147"),
-    ):
-        canvas.setFont("Helvetica", size)
-        canvas.drawString(left, up, text)
-    canvas.save()
+    )
 
-    lines = parse("table.pdf", stream.getvalue()).pages[0].text.split("\n")
+    lines = parse("table.pdf", content).pages[0].text.split("\n")
 
     assert [" ".join(line.split()) for line in lines if line] == ["Restructuring charges (1) 147 (34)", "Total 1,147"]
+
+
+def test_pdf_column_heads_of_several_lines_stand_on_one_line_above_their_numbers(parse: Parse) -> None:
+    content = drawn(
+        *((300, 712, 10, "June 25,"), (300, 700, 10, "2022")),
+        *((380, 712, 10, "June 26,"), (380, 700, 10, "2021")),
+        *((72, 686, 10, "Net sales"), (300, 686, 10, "82,959"), (380, 686, 10, "81,434")),
+    )
+
+    assert parse("table.pdf", content).pages[0].text == "June 25, 2022 | June 26, 2021\nNet sales 82,959 81,434"
+
+
+def test_pdf_columns_of_prose_are_read_one_after_the_other(parse: Parse) -> None:
+    left = [(72, 700 - 12 * line, 10, f"left {line}") for line in range(6)]
+    right = [(320, 700 - 12 * line, 10, f"right {line}") for line in range(6)]
+
+    text = parse("a.pdf", drawn(*left, *right)).pages[0].text
+
+    assert text.split("\n") == [f"left {line}" for line in range(6)] + [f"right {line}" for line in range(6)]
 
 
 def test_a_pdf_without_text_asks_for_text_recognition(refusal: Callable[..., str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -174,7 +175,10 @@ def test_folders_may_be_nested_deeper_than_functions_may(root: Path, connector: 
     os.close(os.open("a.txt", os.O_WRONLY | os.O_CREAT, dir_fd=folder))
     os.close(folder)
 
-    assert uris(connector()) == ["d/" * depth + "a.txt"]
+    try:
+        assert uris(connector()) == ["d/" * depth + "a.txt"]
+    finally:
+        subprocess.run(["rm", "-rf", root / "d"], check=True)  # pytest's own clearing recurses
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
