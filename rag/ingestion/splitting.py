@@ -1,0 +1,205 @@
+"""Pages become chunks: verbatim spans of one page that fit MiniLM's window and end where the text itself pauses.
+
+A page is read once as words with their cost in word pieces. Words are taken until the window is full; then the cut
+moves back to the strongest pause in the second half of the window, and never into a table row that would fit. Every
+word is looked at a bounded number of times, so time is linear in the text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from llama_index.core.schema import BaseNode, TextNode, TransformComponent
+from pydantic import ConfigDict, SkipValidation
+from tokenizers import Tokenizer
+
+from connectors.base import Page, SourceDocument
+from rag.ingestion.pauses import Pause, Words, words_of
+from rag.settings import SplittingSettings
+
+SPLITTING_VERSION = "1"  # changes whenever the same page would give other chunks or other indexed text
+SECTION_SEPARATOR = " > "
+_SPECIAL_PIECES = 2  # [CLS] and [SEP]
+_TITLE_PIECES = 32  # most that a title may take of a window, estimated
+_SECTION_PIECES = 48
+_HEADER_PIECES = 48
+_SECTION_MINIMUM = 4  # a heading starts a new chunk once the open one holds this fraction of its room: 1/4
+
+
+class PageSplitter(TransformComponent):
+    """Splits documents into chunks, or, as a LlamaIndex transformation, nodes that each hold the text of one page."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    tokenizer: SkipValidation[Tokenizer]
+    window_tokens: int
+    overlap_tokens: int
+
+    def __call__(self, nodes: Sequence[BaseNode], **_: Any) -> list[BaseNode]:
+        """The chunks of page nodes. Their metadata give `document_id`, `title`, `page` and `page_label` if known."""
+        chunks: list[BaseNode] = []
+        for node in nodes:
+            known = node.metadata
+            page = Page(int(known.get("page", 1)), node.get_content(), 0, str(known.get("page_label", "")))
+            document_id, title = str(known.get("document_id", node.node_id)), str(known.get("title", ""))
+            chunks.extend(self._split_pages(document_id, title, (page,)))
+        return chunks
+
+    def split(self, document: SourceDocument) -> list[TextNode]:
+        """The chunks of a document in reading order. A blank page has none; all other text is in at least one."""
+        return self._split_pages(document.id, document.title, document.pages)
+
+    def _split_pages(self, document_id: str, title: str, pages: Sequence[Page]) -> list[TextNode]:
+        encodings = self.tokenizer.encode_batch([page.text for page in pages], add_special_tokens=False)
+        path: list[tuple[int, str]] = []
+        chunks: list[TextNode] = []
+        for page, encoding in zip(pages, encodings, strict=True):
+            headings = sorted(page.headings)
+            words = words_of(page.text, [start for start, _ in encoding.offsets], [offset for offset, _, _ in headings])
+            for first, end in self._spans(page.text, words, title, headings, list(path)):
+                start = words.starts[first]
+                section = _section([*path, *((level, name) for at, level, name in headings if at <= start)])
+                chunks.append(_chunk(document_id, title, section, page, words, first, end))
+            path = _path([*path, *((level, name) for _, level, name in headings)])
+        return chunks
+
+    def _spans(
+        self, text: str, words: Words, title: str, headings: Sequence[tuple[int, int, str]], path: list[tuple[int, str]]
+    ) -> Iterator[tuple[int, int]]:
+        """Word ranges `[first, end)` of the chunks of one page."""
+        first = 0
+        while first < len(words):
+            start = words.starts[first]
+            section = _section([*path, *((level, name) for at, level, name in headings if at <= start)])
+            room = self._room(_prefix(title, section, _header(text, words, first)))
+            end = _cut(words, first, room)
+            yield first, end
+            first = self._next(words, first, end)
+
+    def _room(self, prefix: str) -> int:
+        """Word pieces left for the text; at least half of the window, whatever the prefix takes."""
+        taken = len(self.tokenizer.encode(prefix, add_special_tokens=False).ids) if prefix else 0
+        return max(self.window_tokens - _SPECIAL_PIECES - taken, self.window_tokens // 2)
+
+    def _next(self, words: Words, first: int, end: int) -> int:
+        """Where the next chunk starts: at the cut, or earlier where the cut fell inside a paragraph."""
+        if end >= len(words) or words.pauses[end] > Pause.SENTENCE_AND_LINE or words.row[end] >= 0:
+            return end
+        left, best = self.overlap_tokens, end
+        for index in range(end - 1, first, -1):
+            left -= words.costs[index]
+            if left < 0 or words.pauses[index] > Pause.SENTENCE_AND_LINE:
+                break
+            if words.pauses[index] >= min(Pause.LINE, words.pauses[end]):
+                best = index
+        return best
+
+
+def split(document: SourceDocument, tokenizer: Tokenizer, settings: SplittingSettings) -> list[TextNode]:
+    """The chunks of `document`; `text == page.text[start:end]` for each.
+
+    Their metadata are flat: document_id, title, section, page, page_label, start, end, and header where a table's
+    header must be repeated. `tokenizer` is the embedding model's, without padding or truncation.
+    """
+    splitter = PageSplitter(
+        tokenizer=tokenizer, window_tokens=settings.window_tokens, overlap_tokens=settings.overlap_tokens
+    )
+    return splitter.split(document)
+
+
+def indexed_text(node: TextNode) -> str:
+    """What is embedded and what the lexical index reads: title, section and table header in front of the text."""
+    known = node.metadata
+    prefix = _prefix(known["title"], known["section"], known.get("header", ""))
+    return f"{prefix}\n{node.text}" if prefix else node.text
+
+
+def _cut(words: Words, first: int, room: int) -> int:
+    """The end of the chunk that starts at word `first`: the strongest, then latest pause that leaves it half full."""
+    used, end = words.costs[first], first + 1
+    half, best = -1, -1
+    while end < len(words) and used + words.costs[end] <= room:
+        if words.pauses[end] is Pause.HEADING and used * _SECTION_MINIMUM >= room:
+            return end
+        if used * 2 >= room and (half < 0 or words.pauses[end] >= words.pauses[best]):
+            half, best = half if half >= 0 else end, end
+        used += words.costs[end]
+        end += 1
+    if end >= len(words):
+        return end
+    row = words.row[end]
+    if row > first:  # the row that does not fit goes to the next chunk whole
+        return row
+    if half < 0 or words.pauses[end] >= words.pauses[best]:
+        return end
+    return best
+
+
+def _header(text: str, words: Words, first: int) -> str:
+    """The first line of the table that word `first` stands in, unless the chunk starts with that line."""
+    table = words.table[first]
+    if table < 0 or words.row[first] == table:
+        return ""
+    last = table
+    while last + 1 < len(words) and words.row[last + 1] == table:
+        last += 1
+    return _shortened(text[words.starts[table] : words.ends[last]], _HEADER_PIECES)
+
+
+def _prefix(title: str, section: str, header: str) -> str:
+    """What stands before the text. A long section loses its outer headings, a long title its end."""
+    lines = (_shortened(title, _TITLE_PIECES), _shortened(section, _SECTION_PIECES, keep="end"), header)
+    return "\n".join(line for line in lines if line)
+
+
+def _shortened(text: str, pieces: int, keep: str = "start") -> str:
+    """`text` on one line, cut to about `pieces` word pieces: 4 letters, 2 digits or 1 other character are one."""
+    words = text.split()
+    taken: list[str] = []
+    for word in words if keep == "start" else reversed(words):
+        pieces -= _estimate(word)
+        if pieces < 0:
+            break
+        taken.append(word)
+    return " ".join(taken if keep == "start" else reversed(taken))
+
+
+def _estimate(word: str) -> int:
+    letters = sum(character.isascii() and character.isalpha() for character in word)
+    digits = sum(character.isascii() and character.isdigit() for character in word)
+    return -(-letters // 4) + -(-digits // 2) + len(word) - letters - digits
+
+
+def _path(headings: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The headings in force after all of these: a heading ends those of its level and below."""
+    path: list[tuple[int, str]] = []
+    for level, name in headings:
+        while path and path[-1][0] >= level:
+            path.pop()
+        path.append((level, name))
+    return path
+
+
+def _section(headings: Sequence[tuple[int, str]]) -> str:
+    return SECTION_SEPARATOR.join(" ".join(name.split()) for _, name in _path(headings) if name.strip())
+
+
+def _chunk(document_id: str, title: str, section: str, page: Page, words: Words, first: int, end: int) -> TextNode:
+    start, stop = words.starts[first], words.ends[end - 1]
+    text = page.text[start:stop]
+    metadata: dict[str, Any] = {
+        "document_id": document_id,
+        "title": title,
+        "section": section,
+        "page": page.number,
+        "page_label": page.label,
+        "start": start,
+        "end": stop,
+    }
+    if header := _header(page.text, words, first):
+        metadata["header"] = header
+    identity = "\x00".join((document_id, str(page.number), str(start), str(stop), text))
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+    return TextNode(id_=f"{document_id}-{page.number}-{digest[:20]}", text=text, metadata=metadata)

@@ -1,0 +1,81 @@
+"""Two lists of candidates become one ranking. Pure functions on arrays; docs/retrieval.md has the measurements.
+
+Both searches are put on one scale per question: cosines from the least to the best candidate (0..1), BM25 as a share
+of the best. Reciprocal ranks throw these distances away, and were never best on our data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Scores = np.ndarray[Any, np.dtype[np.float64]]
+_EQUAL = 1e-9  # cosines closer than this are the same
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What is known of each candidate, in parallel: raw cosine and BM25 (0: not found), weights and names in 0..1.
+
+    `pages` tells which candidates stand on the same page of the same document.
+    """
+
+    ids: Sequence[str]
+    cosines: Scores
+    lexical: Scores
+    weights: Scores
+    names: Scores
+    pages: Sequence[Hashable]
+
+
+def fused(candidates: Candidates, name_weight: float, page_weight: float) -> Scores:
+    """A score in 0..1 for each candidate.
+
+    The weighted sum of both searches; plus `name_weight` times how well the document's title bears the names in the
+    question; plus `page_weight` times the best other candidate of the same page, because a page with two passages on
+    the subject is more likely the one that was meant.
+    """
+    weights = candidates.weights
+    sums = weights * spread(candidates.cosines) + (1 - weights) * share_of_best(candidates.lexical)
+    sums = sums + name_weight * candidates.names
+    sums = sums + page_weight * best_neighbour(sums, candidates.pages)
+    return np.asarray(sums / ((1 + name_weight) * (1 + page_weight)), dtype=np.float64)
+
+
+def ranked(ids: Sequence[str], scores: Scores) -> list[int]:
+    """Positions, best first; equal scores in the order of their ids, so that equal questions get equal answers."""
+    return sorted(range(len(ids)), key=lambda position: (-scores[position], ids[position]))
+
+
+def spread(values: Scores) -> Scores:
+    """Values moved and stretched to 0..1; all 1 where they do not differ."""
+    if not len(values):
+        return values
+    least, most = float(values.min()), float(values.max())
+    return (values - least) / (most - least) if most - least > _EQUAL else np.ones_like(values)
+
+
+def share_of_best(values: Scores) -> Scores:
+    """Values as shares of the greatest; all 0 where nothing was found."""
+    most = float(values.max()) if len(values) else 0.0
+    return values / most if most > 0 else np.zeros_like(values)
+
+
+def best_neighbour(values: Scores, groups: Sequence[Hashable]) -> Scores:
+    """For each value the greatest other value of its group; 0 where it stands alone."""
+    first: dict[Hashable, int] = {}
+    second: dict[Hashable, int] = {}
+    for position in np.argsort(-values, kind="stable").tolist():
+        group = groups[position]
+        if group not in first:
+            first[group] = position
+        else:
+            second.setdefault(group, position)
+    neighbours = np.zeros_like(values)
+    for position, group in enumerate(groups):
+        if group in second:
+            neighbours[position] = values[second[group] if position == first[group] else first[group]]
+    return neighbours

@@ -1,0 +1,228 @@
+"""From a question to passages: two searches over what the principal may read, fused into one ranking."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+
+from rag.domain import Passage, Principal, SearchFilter
+from rag.models.embedding import MiniLM
+from rag.query.figures import where_it_stands
+from rag.query.fusion import Candidates, Scores, fused, ranked
+from rag.query.names import matches
+from rag.settings import CollectionSettings, RetrievalSettings
+from rag.storage.catalog import Catalog
+from rag.storage.lexical import LexicalIndex
+from rag.storage.registry import Registry, StoredChunk
+from rag.storage.vectors import Vector, VectorIndex
+
+_WIDEN = 4  # how much more is taken each time when too many candidates may not be seen
+_REMEMBERED = 20_000  # vectors kept in memory, 768 bytes each
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Candidates by chunk id with their raw scores, and how deep both searches were asked."""
+
+    cosines: dict[str, float]
+    lexical: dict[str, float]
+
+
+class Searcher:
+    """Finds passages for a principal; there is no way to search without one. Safe for several threads.
+
+    What may not be seen is filtered before the ranking: by collection inside both searches, by document, day and
+    filter right after them, with more candidates asked for until `top_k` are visible or there are none left.
+    """
+
+    def __init__(
+        self,
+        embedding: MiniLM,
+        vectors: VectorIndex,
+        lexical: LexicalIndex,
+        catalog: Catalog,
+        registry: Registry,
+        settings: RetrievalSettings,
+        collections: Mapping[str, CollectionSettings],
+    ) -> None:
+        self._embedding = embedding
+        self._vectors = vectors
+        self._lexical = lexical
+        self._catalog = catalog
+        self._registry = registry
+        self._settings = settings
+        self._own_weights = {name: collection.dense_weight for name, collection in collections.items()}
+        self._remembered: dict[str, Vector] = {}
+        self._remembered_of = -1
+        self._remembering = threading.Lock()
+
+    def search(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> list[Passage]:
+        """The best `top_k` passages, best first; fewer only when the principal may see fewer that were found.
+
+        A blank question finds nothing. Raises `StorageUnavailable`, `IndexMismatch` or `ModelError`.
+        """
+        scopes = self._catalog.scopes(principal, narrow)
+        if not question.strip() or not scopes or top_k < 1:
+            return []
+        hints = where_it_stands(question) if self._settings.figure_hints == "on" else ""
+        vector = self._embedding.embed([f"{question} {hints}" if hints else question])[0]
+        found = self._candidates(question, hints, vector, scopes, principal, narrow, top_k)
+        candidates = self._described(found, question)
+        scores = fused(candidates, self._settings.name_weight, self._settings.page_weight)
+        return self._passages(candidates, scores, top_k)
+
+    async def asearch(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> list[Passage]:
+        """As `search`, in a thread, because Chroma and the model would block the event loop."""
+        return await asyncio.to_thread(self.search, question, principal, narrow, top_k)
+
+    def _candidates(
+        self,
+        question: str,
+        hints: str,
+        vector: Vector,
+        scopes: Sequence[str],
+        principal: Principal,
+        narrow: SearchFilter,
+        top_k: int,
+    ) -> _Found:
+        """The visible candidates of both searches, each with its cosine; asked wider until there are enough."""
+        limit = max(self._settings.candidates, top_k)
+        while True:
+            near = self._vectors.query(scopes, vector, limit)
+            worded = self._lexical.search(question, scopes, limit, narrow.document_ids, hints=hints)
+            dense = self._visible(near[:limit], principal, narrow)
+            lexical = self._visible(worded, principal, narrow)
+            exhausted = len(near) < limit and len(worded) < limit
+            if exhausted or len(dense.keys() | lexical.keys()) >= max(top_k, 1):
+                break
+            limit *= _WIDEN
+        cosines = self._cosines(lexical.keys() - dense.keys(), vector)
+        return _Found({**cosines, **dense}, lexical)
+
+    def _visible(
+        self, hits: Iterable[tuple[str, float]], principal: Principal, narrow: SearchFilter
+    ) -> dict[str, float]:
+        seen: dict[str, bool] = {}
+        kept = {}
+        for chunk_id, score in hits:
+            document_id = chunk_id.split("-", 1)[0]
+            if document_id not in seen:
+                seen[document_id] = self._catalog.visible(document_id, principal, narrow)
+            if seen[document_id]:
+                kept[chunk_id] = score
+        return kept
+
+    def _cosines(self, chunk_ids: Iterable[str], vector: Vector) -> dict[str, float]:
+        """Cosines of chunks that only the lexical search found; their vectors are remembered between questions."""
+        wanted = sorted(chunk_ids)
+        known = self._known_vectors(wanted)
+        there = [chunk_id for chunk_id in wanted if chunk_id in known]
+        if not there:
+            return {}
+        cosines = np.stack([known[chunk_id] for chunk_id in there]).astype(np.float32) @ vector
+        return dict(zip(there, cosines.tolist(), strict=True))
+
+    def _known_vectors(self, wanted: Sequence[str]) -> dict[str, Vector]:
+        with self._remembering:
+            if self._remembered_of != self._catalog.snapshot or len(self._remembered) > _REMEMBERED:
+                self._remembered, self._remembered_of = {}, self._catalog.snapshot
+            memory = self._remembered
+        missing = [chunk_id for chunk_id in wanted if chunk_id not in memory]
+        if missing:
+            pairs = [(self._catalog.scope(chunk_id.split("-", 1)[0]), chunk_id) for chunk_id in missing]
+            read = self._vectors.vectors(pairs)
+            memory.update((chunk_id, row.astype(np.float16)) for chunk_id, row in read.items())
+        return {chunk_id: memory[chunk_id] for chunk_id in wanted if chunk_id in memory}
+
+    def _described(self, found: _Found, question: str) -> Candidates:
+        ids = sorted(found.cosines.keys() | found.lexical.keys())
+        documents = [chunk_id.split("-", 1)[0] for chunk_id in ids]
+        titles = {}
+        weights = {}
+        for document_id in dict.fromkeys(documents):
+            document = self._catalog.document(document_id)
+            titles[document_id] = document.title if document else ""
+            weights[document_id] = self._own_weights.get(
+                document.collection if document else "", self._settings.dense_weight
+            )
+        names = matches(question, titles)
+        floor = min(found.cosines.values(), default=0.0)
+        return Candidates(
+            ids=ids,
+            cosines=np.array([found.cosines.get(chunk_id, floor) for chunk_id in ids], dtype=np.float64),
+            lexical=np.array([found.lexical.get(chunk_id, 0.0) for chunk_id in ids], dtype=np.float64),
+            weights=np.array([weights[document_id] for document_id in documents], dtype=np.float64),
+            names=np.array([names[document_id] for document_id in documents], dtype=np.float64),
+            pages=[chunk_id.rsplit("-", 1)[0] for chunk_id in ids],
+        )
+
+    def _passages(self, candidates: Candidates, scores: Scores, top_k: int) -> list[Passage]:
+        """The best ones with their texts. A chunk that vanished meanwhile is left out."""
+        order = ranked(candidates.ids, scores)[:top_k]
+        stored = self._registry.passages([candidates.ids[position] for position in order])
+        return [
+            self._passage(stored[candidates.ids[position]], candidates, position, float(scores[position]))
+            for position in order
+            if candidates.ids[position] in stored
+        ]
+
+    def _passage(self, chunk: StoredChunk, candidates: Candidates, position: int, score: float) -> Passage:
+        lexical = float(candidates.lexical[position])
+        return Passage(
+            chunk_id=chunk.chunk_id,
+            document_id=chunk.document_id,
+            title=chunk.title,
+            section=chunk.section,
+            page=chunk.page,
+            page_label=chunk.page_label,
+            start=chunk.start,
+            end=chunk.end,
+            text=chunk.text,
+            score=score,
+            dense=float(candidates.cosines[position]),
+            lexical=lexical if lexical > 0 else None,
+            collection=self._catalog.collection(chunk.document_id),
+        )
+
+
+class HybridRetriever(BaseRetriever):
+    """A `Searcher` bound to one principal and filter, as a LlamaIndex retriever."""
+
+    def __init__(self, searcher: Searcher, principal: Principal, narrow: SearchFilter, top_k: int) -> None:
+        super().__init__()
+        self._searcher = searcher
+        self._principal = principal
+        self._narrow = narrow
+        self._top_k = top_k
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return _nodes(self._searcher.search(query_bundle.query_str, self._principal, self._narrow, self._top_k))
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return _nodes(await self._searcher.asearch(query_bundle.query_str, self._principal, self._narrow, self._top_k))
+
+
+def _nodes(passages: Sequence[Passage]) -> list[NodeWithScore]:
+    """Passages as LlamaIndex nodes; the id is the chunk's, the score is the fused one."""
+    return [NodeWithScore(node=_node(passage), score=passage.score) for passage in passages]
+
+
+def _node(passage: Passage) -> TextNode:
+    metadata: dict[str, Any] = {
+        "document_id": passage.document_id,
+        "title": passage.title,
+        "section": passage.section,
+        "page": passage.page,
+        "page_label": passage.page_label,
+        "start": passage.start,
+        "end": passage.end,
+        "collection": passage.collection,
+    }
+    return TextNode(id_=passage.chunk_id, text=passage.text, metadata=metadata)
