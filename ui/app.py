@@ -8,10 +8,8 @@ import os
 import uuid
 
 import chainlit as cl
-from chainlit.context import init_ws_context
 from chainlit.server import app as server
 from chainlit.server import get_html_template, sio
-from chainlit.session import WebsocketSession
 from chainlit.user import User
 
 from ui import wording
@@ -23,6 +21,7 @@ from ui.panel import open_panel
 from ui.protection import Protection, content_security_policy, same_origin
 from ui.replying import ASK_AGAIN, OPEN_SOURCE, reply
 from ui.settings import UiSettings
+from ui.sockets import repeating_what_was_missed, stop
 from ui.starters import STARTERS
 
 log = logging.getLogger("ui.app")
@@ -35,6 +34,8 @@ client = ApiClient(settings)
 server.router.routes[:0] = document_routes(client)  # before Chainlit's catch-all route
 server.add_middleware(Protection, policy=content_security_policy(get_html_template("")))
 sio.eio.cors_allowed_origins = same_origin
+sio.on("stop", stop)
+sio.on("connection_successful", repeating_what_was_missed(sio.handlers["/"]["connection_successful"]))
 
 
 @cl.on_app_shutdown
@@ -101,17 +102,6 @@ async def _answer_again(conversation: Conversation, asked: FailedQuestion) -> No
             await reply(client, conversation, asked, settings.ui_history_turns)
     finally:
         await cl.context.emitter.task_end()
-
-
-async def stop(sid: str) -> None:
-    """Cancel the running answer. Chainlit's own handler would add a sentence that cannot be translated."""
-    if session := WebsocketSession.get(sid):
-        init_ws_context(session)
-        if session.current_task:
-            session.current_task.cancel()
-
-
-sio.on("stop", stop)
 
 
 def _conversation() -> Conversation:

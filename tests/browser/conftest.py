@@ -68,6 +68,7 @@ class ScriptedApi:
     scripts: dict[str, Script] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     cut_off: list[str] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)
     url: str = ""
 
     def citation(self, marker: int, document_id: str, page: int, quote: str, section: str = "") -> dict[str, Any]:
@@ -112,6 +113,7 @@ class ScriptedApi:
             yield _frame(*first)
             async for name, data in events:
                 yield _frame(name, data)
+            self.finished.append(question)
         except asyncio.CancelledError:
             self.cut_off.append(question)
             raise
@@ -331,7 +333,18 @@ async def failing(api: ScriptedApi, body: dict[str, Any]) -> AsyncIterator[tuple
     yield "error", {"title": "Internal error", "status": 500, "detail": "secret detail"}
 
 
+async def slow(api: ScriptedApi, body: dict[str, Any]) -> AsyncIterator[tuple[str, Any]]:
+    rule = api.citation(1, "5e8ca73d0f2b4419", 1, TEN_DAYS, "§ 1005.11 Procedures for resolving errors.")
+    text = "The first half. The second half [1]."
+    yield "sentence", {"index": 0, "text": text[:15]}
+    await asyncio.sleep(2)
+    yield "sentence", {"index": 1, "text": text[15:]}
+    yield "answer", {"id": "slow", "text": text, "status": "answered", "citations": [rule]}
+    yield "done", {}
+
+
 SCRIPTS: dict[str, Script] = {
+    "slow": slow,
     "": answered,
     "weather": refused,
     "endless": endless,

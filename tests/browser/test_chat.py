@@ -239,3 +239,25 @@ def test_the_about_page_is_ours(chat) -> None:
     page.click("#readme-button")
     expect(page.get_by_role("heading", name="About BankSight")).to_be_visible()
     assert page.title() == "BankSight"
+
+
+def test_an_answer_that_ended_while_the_connection_was_down_appears_when_it_is_back(chat, api) -> None:
+    sockets, blocked = [], []
+
+    def proxied(socket) -> None:
+        if blocked:
+            socket.close()
+        else:
+            socket.connect_to_server()
+            sockets.append(socket)
+
+    chat.page.route_web_socket(re.compile("/ws/socket.io/"), proxied)
+    page = chat.home()
+    chat.ask("Please be slow")
+    expect(last_answer(page)).to_contain_text("The first half.")
+    blocked.append(True)
+    sockets[-1].close()
+    assert eventually(lambda: "Please be slow" in api.finished)
+    blocked.clear()
+    expect(last_answer(page)).to_contain_text("The first half. The second half [1].")
+    expect(page.get_by_role("button", name="[1] Regulation E · § 1005.11")).to_have_count(1)
