@@ -105,6 +105,9 @@ class RetrievalSettings(Section):
     top_k: int = Field(ge=1)
     max_top_k: int = Field(ge=1)
     dense_weight: float = Field(ge=0, le=1)
+    name_weight: float = Field(ge=0, le=1)
+    page_weight: float = Field(ge=0, le=1)
+    figure_hints: Literal["on", "off"]
 
 
 class QuestionSettings(Section):
@@ -225,6 +228,9 @@ def load_settings(
         merged["data_dir"] = root / Path(str(merged["data_dir"])).expanduser()
         for source in merged.get("sources") or ():
             source["root"] = root / Path(str(source["root"])).expanduser()
+        for key in ("weights_dir", "graph_dir"):
+            if folder_name := merged["embedding"][key]:
+                merged["embedding"][key] = str(root / Path(str(folder_name)).expanduser())
         return Settings.model_validate(merged)
     except (ValidationError, KeyError, TypeError) as error:
         raise ConfigurationError(f"{_explain(error)} (files base.yaml and {profile}.yaml in {folder})") from error
