@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -19,7 +20,9 @@ DIMENSIONS: Final = 384
 class Encoder(Protocol):
     """The network on one runtime. Safe to use from several threads at once."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The runtime: onnx, openvino or sentence_transformers."""
 
     def encode(self, batches: Iterable[Batch], out: NDArray[np.float32]) -> int:
         """Writes the unit vectors of each batch into `out[batch.rows]`; gives the number of forward passes."""
@@ -52,3 +55,27 @@ class OnnxEncoder:
             out[batch.rows] = self._session.run([OUTPUT_NAME], inputs)[0]
             calls += 1
         return calls
+
+
+class LateEncoder:
+    """An encoder that is opened when it is first needed, once, by whichever thread comes first."""
+
+    def __init__(self, open_it: Callable[[], Encoder]) -> None:
+        self._open_it = open_it
+        self._opened: Encoder | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """See `Encoder`. Opens it, because only then the choice is made."""
+        return self._encoder().name
+
+    def encode(self, batches: Iterable[Batch], out: NDArray[np.float32]) -> int:
+        """See `Encoder`."""
+        return self._encoder().encode(batches, out)
+
+    def _encoder(self) -> Encoder:
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._open_it()
+            return self._opened

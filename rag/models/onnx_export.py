@@ -109,8 +109,8 @@ def _compare(encoder: SentenceEncoder, path: Path) -> None:
         logger.info("graph against torch, %d x %d: difference %.2e, cosine %.7f", texts, pieces, difference, cosine)
         if not (difference <= MAX_DIFFERENCE and cosine >= MIN_COSINE):
             raise ModelError(
-                f"the exported graph is not the model (difference {difference:.2e}, cosine {cosine:.6f}): use the pinned "
-                "torch, onnx and onnxruntime, or set embedding.query_backend: sentence_transformers"
+                f"the exported graph is not the model (difference {difference:.2e}, cosine {cosine:.6f}): use the "
+                "pinned torch, onnx and onnxruntime, or set embedding.query_backend: sentence_transformers"
             )
 
 

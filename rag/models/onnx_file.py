@@ -1,7 +1,7 @@
 """The exported encoder on disk: what it is called, whether it is intact, and how it gets there. Loads no torch.
 
 Beside `minilm-<weights>-v<n>.onnx` stands its own SHA-256. A file without the right one is a broken or half-finished
-export and is made again; in a folder that a build prepared it is refused, because nobody would write there.
+export and is made again.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from rag.errors import ConfigurationError, ModelError
+from rag.errors import ModelError
 from rag.models.weights import Weights, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -50,19 +51,10 @@ def read_graph(folder: Path, weights_digest: str) -> GraphFile:
     return GraphFile(path, "good" if intact else "broken")
 
 
-def prepared_graph(folder: Path, weights_digest: str) -> Path:
-    """The graph in a folder that a build has filled. Raises `ConfigurationError` when it is not there or not intact."""
-    graph = read_graph(folder, weights_digest)
-    if graph.state != "good":
-        raise ConfigurationError(
-            f"embedding.graph_dir: {graph.path} is {graph.state}; run `python -m rag.models.onnx_export --to {folder}`"
-            ", or leave embedding.graph_dir empty to have it made in the data folder"
-        )
-    return graph.path
-
-
 def ensure_graph(weights: Weights, folder: Path) -> Path:
     """The intact graph in `folder`, exported by a child process where it is missing, stale or broken (about 15 s).
+
+    A folder that a build has filled, with `python -m rag.models.onnx_export --to FOLDER`, is only read.
 
     Raises:
         ModelError: it cannot be made; the sentence says why and what to do.
@@ -70,6 +62,7 @@ def ensure_graph(weights: Weights, folder: Path) -> Path:
     graph = read_graph(folder, weights.digest)
     if graph.state == "good":
         return graph.path
+    _require_writable(folder)
     logger.warning("the exported encoder %s is %s; exporting it, which takes a moment", graph.path.name, graph.state)
     _export_in_child(weights, folder)
     graph = read_graph(folder, weights.digest)
@@ -98,6 +91,18 @@ def _record(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ModelError(
+            f"the encoder must be exported, but {folder} cannot be written ({error.strerror}): make it writable, or "
+            "fill a folder with `python -m rag.models.onnx_export --to FOLDER` and name it in BANKSIGHT_ENCODER_DIR"
+        ) from error
+
+
 def _export_in_child(weights: Weights, folder: Path) -> None:
     """A child process pays for torch (about 700 MB) and gives the memory back."""
     import_root = str(Path(__file__).parents[2])
@@ -105,7 +110,7 @@ def _export_in_child(weights: Weights, folder: Path) -> None:
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, (import_root, os.environ.get("PYTHONPATH"))))
     }
-    advice = f"check that {folder} can be written, or set embedding.query_backend: sentence_transformers"
+    advice = "install the `serve` extra again, or set embedding.query_backend: sentence_transformers"
     try:
         child = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=_EXPORT_SECONDS, check=False

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -35,6 +35,7 @@ class OpenvinoEncoder:
     name = "openvino"
 
     def __init__(self, graph: Path, threads: int, precision: Precision) -> None:
+        self.precision: Final = precision
         core = openvino.Core()
         options = {
             "INFERENCE_NUM_THREADS": str(threads),
@@ -72,24 +73,24 @@ def best_precision() -> Precision:
 def open_gated(
     graph: Path,
     threads: int,
-    cache_dir: Path,
-    reference: Callable[[], Encoder],
-    compare: Callable[[Encoder, Encoder], float],
+    folders: Sequence[Path],
+    compare: Callable[[Encoder], float],
 ) -> OpenvinoEncoder | None:
     """The encoder in the best precision that passes the gate; None when none does.
 
-    `reference` opens the fp32 encoder to compare with; `compare` gives the smallest cosine of two encoders on the
-    gate's texts. Both are called only when this processor, library and graph have not been measured before.
+    Verdicts are read from any of `folders` and kept in the first that can be written.
+    `compare` gives the smallest cosine with fp32 on the gate's texts. It is called only when this processor, library
+    and graph have not been measured before.
     """
     for precision in dict.fromkeys((best_precision(), "f32")):
-        verdict = cache_dir / _GATE_FOLDER / f"{_key(graph, precision)}.json"
-        cosine = _known(verdict)
-        encoder = OpenvinoEncoder(graph, threads, precision) if cosine is None or cosine >= MIN_COSINE else None
-        if encoder and cosine is None:
-            cosine = compare(encoder, reference())
+        encoder = OpenvinoEncoder(graph, threads, precision)
+        verdicts = [folder / _GATE_FOLDER / f"{_key(graph, precision)}.json" for folder in folders]
+        cosine = next((known for known in map(_known, verdicts) if known is not None), None)
+        if cosine is None:
+            cosine = compare(encoder)
             logger.info("equality gate: openvino %s against fp32, smallest cosine %.6f", precision, cosine)
-            _keep(verdict, precision, cosine)
-        if encoder and cosine is not None and cosine >= MIN_COSINE:
+            _keep(verdicts, precision, cosine)
+        if cosine >= MIN_COSINE:
             return encoder
         logger.warning("openvino %s fails the equality gate: cosine %.6f, needed %.4f", precision, cosine, MIN_COSINE)
     return None
@@ -128,12 +129,16 @@ def _known(verdict: Path) -> float | None:
         return None
 
 
-def _keep(verdict: Path, precision: Precision, cosine: float) -> None:
+def _keep(verdicts: Sequence[Path], precision: Precision, cosine: float) -> None:
     content = {"precision": precision, "min_cosine": cosine, "openvino": openvino.get_version()}
-    try:
-        verdict.parent.mkdir(parents=True, exist_ok=True)
-        scratch = verdict.with_suffix(f".{os.getpid()}.tmp")
-        scratch.write_text(json.dumps(content), encoding="utf-8")
-        scratch.replace(verdict)
-    except OSError as error:
-        logger.warning("the equality gate's verdict cannot be kept, so it is measured at every start: %s", error)
+    for verdict in verdicts:
+        try:
+            verdict.parent.mkdir(parents=True, exist_ok=True)
+            scratch = verdict.with_suffix(f".{os.getpid()}.tmp")
+            scratch.write_text(json.dumps(content), encoding="utf-8")
+            scratch.replace(verdict)
+        except OSError as error:
+            logger.info("the equality gate's verdict cannot be kept in %s: %s", verdict.parent, error)
+        else:
+            return
+    logger.warning("the equality gate's verdict can be kept nowhere, so it is measured at every start")

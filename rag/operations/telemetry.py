@@ -28,6 +28,10 @@ TOKENS = Counter("llm_tokens", "Tokens that went into and came out of the engine
 VECTOR_QUERY_SECONDS = Histogram(
     "vector_db_query_duration_seconds", "Time of one search in Chroma, all scopes together.", buckets=_SECONDS
 )
+EMBEDDING_CALLS = Counter(
+    "embedding_model_calls", "Forward passes of the Embedder; fewer than its requests is batching."
+)
+EMBEDDED_TEXTS = Counter("embedded_texts", "Texts that the Embedder was asked for.")
 INGESTED = Counter("ingestion_documents", "Documents by what an ingestion run did with them.", ("outcome",))
 SNAPSHOT = Gauge("corpus_snapshot", "The snapshot that answers are given from.", multiprocess_mode="mostrecent")
 
