@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -29,16 +29,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route as ApiRoute
 
 CHROMIUM = os.environ.get("BANKSIGHT_CHROMIUM", "/usr/bin/chromium")
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
+CHROMIUM_FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage"
+).split()
 PROJECT = Path(__file__).resolve().parents[2]
 Script = Callable[["ScriptedApi", dict[str, Any]], AsyncIterator[tuple[str, Any]]]
 
@@ -165,27 +159,18 @@ def pdf_of(pages: list[str]) -> bytes:
     return buffer.getvalue()
 
 
-@dataclass
-class Running:
+@contextmanager
+def serving(application: Starlette, port: int) -> Iterator[None]:
     """A uvicorn server in a thread."""
-
-    server: uvicorn.Server
-    thread: threading.Thread
-
-    def stop(self) -> None:
-        self.server.should_exit = True
-        self.server.force_exit = True
-        self.thread.join(10)
-
-
-def serve(application: Starlette, port: int) -> Running:
     server = uvicorn.Server(uvicorn.Config(application, host="127.0.0.1", port=port, log_level="critical", ws="none"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 10
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.02)
-    return Running(server, thread)
+    yield
+    server.should_exit = server.force_exit = True
+    thread.join(10)
 
 
 def start_ui(api_url: str, folder: Path, port: int) -> subprocess.Popen[bytes]:
@@ -360,9 +345,8 @@ def api() -> Iterator[ScriptedApi]:
     scripted = ScriptedApi(sample_documents(), dict(SCRIPTS))
     port = free_port()
     scripted.url = f"http://127.0.0.1:{port}"
-    running = serve(scripted.application(), port)
-    yield scripted
-    running.stop()
+    with serving(scripted.application(), port):
+        yield scripted
 
 
 @pytest.fixture(scope="session")
@@ -407,9 +391,7 @@ def chat_without_api(
     """A visit to a UI whose API is down, and a function that brings the API up."""
     port, api_port = free_port(), free_port()
     child = start_ui(f"http://127.0.0.1:{api_port}", tmp_path, port)
-    running: list[Running] = []
-    yield visit_of(f"http://127.0.0.1:{port}"), lambda: running.append(serve(api.application(), api_port))
-    child.terminate()
-    child.wait(15)
-    for each in running:
-        each.stop()
+    with ExitStack() as stack:
+        yield visit_of(f"http://127.0.0.1:{port}"), lambda: stack.enter_context(serving(api.application(), api_port))
+        child.terminate()
+        child.wait(15)
