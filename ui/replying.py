@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 import uuid
 from contextlib import aclosing
 
@@ -40,9 +41,9 @@ async def reply(client: ApiClient, conversation: Conversation, asked: FailedQues
         raise
     except BackendError as problem:
         await shown.fail(problem, conversation)
-    except Exception as problem:
-        # Chainlit would send the text of any other exception to the browser.
-        log.exception("reply failed")
+    except Exception as problem:  # noqa: BLE001 - Chainlit would send the text of anything else to the browser
+        where = "".join(traceback.format_tb(problem.__traceback__))  # without the message, which may hold a question
+        log.error("reply failed: %s\n%s", type(problem).__name__, where)
         await shown.fail(BackendFailed(type(problem).__name__), conversation)
 
 

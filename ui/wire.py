@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class WireModel(BaseModel):
@@ -45,23 +46,13 @@ class Citation(WireModel):
     quote: str = ""
 
 
-class SentenceCheck(WireModel):
-    """One sentence of an answer and whether its sources support it."""
-
-    text: str = ""
-    supported: bool = True
-
-
 class Answer(WireModel):
     """A finished answer. `text` carries markers `[n]` that match `citations`."""
 
     id: str
     text: str
     status: Literal["answered", "partial", "refused", "escalated"] = "answered"
-    reason: str = ""
     citations: tuple[Citation, ...] = ()
-    checks: tuple[SentenceCheck, ...] = ()
-    cached: bool = False
 
 
 class PageHighlight(WireModel):
@@ -92,9 +83,15 @@ class Stage(WireModel):
     detail: dict[str, Any] = Field(default_factory=dict)
 
     def passages(self) -> tuple[PassageHeader, ...]:
-        """The passages that retrieval found, best first; empty for every other stage."""
-        found = self.detail.get("passages", ()) if self.stage == "retrieve" else ()
-        return tuple(PassageHeader.model_validate(each) for each in found)
+        """The passages that retrieval found, best first. What cannot be read is left out: it only accompanies."""
+        found = self.detail.get("passages")
+        if self.stage != "retrieve" or not isinstance(found, list):
+            return ()
+        readable = []
+        for each in found:
+            with suppress(ValidationError):
+                readable.append(PassageHeader.model_validate(each))
+        return tuple(readable)
 
 
 class Sentence(WireModel):

@@ -29,10 +29,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route as ApiRoute
 
 CHROMIUM = os.environ.get("BANKSIGHT_CHROMIUM", "/usr/bin/chromium")
-CHROMIUM_FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-).split()
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+CHROMIUM_FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]
 PROJECT = Path(__file__).resolve().parents[2]
 Script = Callable[["ScriptedApi", dict[str, Any]], AsyncIterator[tuple[str, Any]]]
 

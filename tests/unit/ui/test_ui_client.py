@@ -205,3 +205,9 @@ async def test_a_page_is_asked_for_by_its_quote() -> None:
 
     page = await client_of(handler).page(Citation.model_validate(CITATION))
     assert (page.media_type, page.text) == ("text/plain", "x")
+
+
+@pytest.mark.parametrize("passages", [None, 3, "x", [3, {"title": "no id"}], {}])
+def test_a_step_that_cannot_be_read_does_not_spoil_the_answer(passages: object) -> None:
+    assert Stage(stage="retrieve", detail={"passages": passages}).passages() == ()
+    assert Stage(stage="decide", detail={"passages": [{"document_id": "d", "title": "T"}]}).passages() == ()
