@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import bentoml
 
 from bentos.commands import tell_the_operator
+from bentos.embedder import Embedder
 from bentos.opening import Opening, open_workspace_and_jobs
 from rag.errors import BankSightError
 from rag.settings import load_settings
@@ -64,6 +65,9 @@ def _end_if_asked(error: BankSightError) -> None:
 class Assistant:
     """Answers questions about a bank's own documents, with page-exact citations."""
 
+    if settings.embedding.serving == "service":
+        embedder = bentoml.depends(Embedder)
+
     def __init__(self) -> None:
         from bentos.application import create_app  # noqa: PLC0415 - only workers need it, not BentoML's parent process
 
@@ -75,7 +79,8 @@ class Assistant:
 
     def _open(self) -> tuple[Workspace, JobRunner]:
         service: Any = Assistant  # the decorators make it a bentoml.Service, which knows where it is served
-        return open_workspace_and_jobs(settings, url=service.url or "")
+        embedder = getattr(self, "embedder", None)
+        return open_workspace_and_jobs(settings, url=service.url or "", embedder=embedder)
 
     async def __is_ready__(self) -> bool:
         return self.opening.state == "open"

@@ -154,7 +154,7 @@ class ChatCompletion(BaseModel):
 def _no_tokens(value: Any) -> Any:
     """Refuse lists of token ids in a way that says so."""
     flat = value[0] if isinstance(value, list) and value else value
-    if isinstance(flat, int) or (isinstance(flat, list) and all(isinstance(each, int) for each in flat)):
+    if isinstance(flat, int) or (isinstance(flat, list) and flat and isinstance(flat[0], int)):
         raise Problem(
             400, "unsupported_value", "Send texts, not token ids: this model has another tokeniser.", param="input"
         )

@@ -17,6 +17,7 @@ from rag.settings import Settings
 if TYPE_CHECKING:
     from rag.bootstrap import Workspace
     from rag.ingestion.jobs import JobRunner
+    from rag.models.minilm import MiniLM
 
 logger = logging.getLogger(__name__)
 
@@ -24,17 +25,20 @@ State = Literal["opening", "open", "failed", "closed"]
 _RETRY_SECONDS = 3.0
 
 
-def open_workspace_and_jobs(settings: Settings, *, url: str) -> tuple[Workspace, JobRunner]:
+def open_workspace_and_jobs(
+    settings: Settings, *, url: str = "", embedder: object | None = None
+) -> tuple[Workspace, JobRunner]:
     """The workspace, warmed up, and the runner of its jobs, started. Raises as `rag.bootstrap.open_workspace` does.
 
-    `url` is where this process serves HTTP, so that commands find it.
+    `url` is where this process serves HTTP, so that commands find it. `embedder` is the Embedder service as BentoML
+    gives it; without one, questions are embedded in this process.
     """
     # These take seconds to import, in which the server can already answer probes.
     from rag.bootstrap import open_workspace  # noqa: PLC0415
     from rag.ingestion.jobs import JobRunner  # noqa: PLC0415
     from rag.operations import telemetry  # noqa: PLC0415
 
-    workspace = open_workspace(settings, url=url)
+    workspace = open_workspace(settings, url=url, embedding=_remote(embedder, settings) if embedder else None)
     try:
         workspace.embedding.embed(["ready"])
         telemetry.SNAPSHOT.set(workspace.catalog.snapshot)
@@ -44,6 +48,12 @@ def open_workspace_and_jobs(settings: Settings, *, url: str) -> tuple[Workspace,
         workspace.close()
         raise
     return workspace, jobs
+
+
+def _remote(embedder: object, settings: Settings) -> MiniLM:
+    from bentos.remote_embedding import RemoteMiniLM  # noqa: PLC0415
+
+    return RemoteMiniLM(embedder, settings.embedding)
 
 
 class Opening:

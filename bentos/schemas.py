@@ -15,13 +15,14 @@ JOB_ID = r"^[0-9a-f]{32}$"
 COLLECTION = r"^[a-z0-9][a-z0-9_-]{0,30}$"
 
 
-def _without_nul(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("must not contain the NUL character")
+def _storable(text: str) -> str:
+    """Neither PostgreSQL nor UTF-8 can hold these, however valid the JSON was."""
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must not contain NUL characters or half of a surrogate pair")
     return text
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_storable)]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$")]
 
 

@@ -179,8 +179,8 @@ def _cursor(document: Document) -> str:
 
 def _after(cursor: str, documents: list[Document]) -> int:
     try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        place = (text[16:], text[slice(16)])
     except (binascii.Error, UnicodeError, ValueError) as error:
         raise Problem(422, "invalid_cursor", "cursor is not one that this route gave; start without it.") from error
-    place = (text[16:], text[:16])
     return next((i for i, each in enumerate(documents) if (each.title, each.id) > place), len(documents))
