@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any
 
 from llama_index.core.base.llms.types import (
     CompletionResponse,
@@ -16,15 +16,11 @@ from llama_index.core.llms.callbacks import llm_completion_callback
 from llama_index.core.llms.custom import CustomLLM
 from pydantic import ConfigDict, SkipValidation
 
+from rag.query.composing import compose
 from rag.query.prompting import NOT_IN_THE_DOCUMENTS, parse_prompt
-from rag.query.selecting import Candidate, Reading, rank_sentences, read_passages, similarity
+from rag.query.selecting import rank_sentences, read_passages
 from rag.query.similarity import Encoder
-from rag.query.wording import Part, parts, word_answer
-
-_ENOUGH: Final = 0.78  # of the best score: below it a sentence adds more noise than support
-_SAME: Final = 0.90  # cosine from which two sentences say the same
-_READABLE_LEAD: Final = 320  # characters
-_LEAD_TOLERANCE: Final = 0.94  # a shorter sentence may lead when its score is this close to the best
+from rag.query.wording import word_answer
 
 
 class ExtractiveLLM(CustomLLM):
@@ -75,44 +71,11 @@ class ExtractiveLLM(CustomLLM):
         """The pieces of the answer, each ending with its marker."""
         asked = parse_prompt(prompt)
         readings = read_passages(asked)
-        chosen = choose(rank_sentences(asked, readings, self.embedding), self.max_sentences)
-        if not chosen:
+        parts = compose(rank_sentences(asked, readings, self.embedding), readings, self.max_sentences)
+        if parts:
+            yield from word_answer(parts, readings)
+        else:
             yield NOT_IN_THE_DOCUMENTS
-            return
-        yield from word_answer(_ordered(parts(chosen), readings), readings)
-
-
-def choose(ranked: Sequence[Candidate], limit: int) -> list[Candidate]:
-    """The lead, then what supports it: close to the best in score and saying something that is not yet said."""
-    if not ranked:
-        return []
-    chosen = [_lead(ranked)]
-    for each in ranked:
-        if len(chosen) == limit or each.score < _ENOUGH * ranked[0].score:
-            break
-        if each not in chosen and all(similarity(each, other) < _SAME for other in chosen):
-            chosen.append(each)
-    return chosen
-
-
-def _lead(ranked: Sequence[Candidate]) -> Candidate:
-    best = ranked[0]
-    if len(best.read) <= _READABLE_LEAD:
-        return best
-    close = [each for each in ranked if each.score >= _LEAD_TOLERANCE * best.score]
-    return next((each for each in close if len(each.read) <= _READABLE_LEAD), best)
-
-
-def _ordered(found: Sequence[Part], readings: Sequence[Reading]) -> list[Part]:
-    """The lead first; then in reading order, the lead's document before the others."""
-    lead, rest = found[0], list(found[1:])
-    first_title = readings[lead.number - 1].passage.title
-
-    def place(part: Part) -> tuple[bool, str, int, int]:
-        title = readings[part.number - 1].passage.title
-        return (title != first_title, title, *part.place)
-
-    return [lead, *sorted(rest, key=place)]
 
 
 def _responses(pieces: Iterator[str]) -> CompletionResponseGen:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from rag.query.words import STOP_WORDS, stem, stems, tokens
+from rag.query.words import STOP_WORDS, also_called, stem, tokens
 
 AnswerType = Literal["time", "money", "percent", "number", "person", "definition", "reason", "duty"]
 
@@ -55,9 +56,22 @@ _TYPES: Final[tuple[tuple[AnswerType, re.Pattern[str], re.Pattern[str]], ...]] =
         ),
     )
 )
+_FOCUS: Final = re.compile(
+    r"^\s*(?:what|which)\s+(?:is|are|was|were)?\s*(?:the\s+)?(.+?)(?=\s+(?:for|in|on|of|to|when|if|that|does|do|did|must|can|may"
+    r"|should|is|are|was|were|under|by|at|during|after|before)\b|[?.]|$)",
+    re.IGNORECASE,
+)
 _NAME: Final = re.compile(r"(?<![.?!]\s)(?<!^)\b(?:[A-Z][A-Za-z]*[a-z][A-Za-z]*|[A-Z]{3,})(?:['’]s)?\b")
 _YEAR: Final = re.compile(r"\b(?:19|20)\d\d\b")
 _QUARTER: Final = re.compile(r"\bQ([1-4])\b|\b(first|second|third|fourth) (?:fiscal )?quarter\b", re.IGNORECASE)
+_QUARTER_OF_YEAR: Final = re.compile(
+    r"\b(?:Q([1-4])|(first|second|third|fourth) (?:fiscal )?quarter)(?:\s+of)?(?:\s+fiscal)?(?:\s+year)?\s+((?:19|20)\d\d)\b",
+    re.IGNORECASE,
+)
+_QUARTER_END: Final = re.compile(
+    r"\bquarter(?:ly period)? ended\s+([A-Z][a-z]{2,8})\.?\s+(\d{1,2}),\s+((?:19|20)\d\d)", re.IGNORECASE
+)
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _ORDINALS: Final = {"first": "1", "second": "2", "third": "3", "fourth": "4"}
 _SECTION: Final = re.compile(r"(?:§+|section|rule|part|article)\s*(\d+(?:\.\d+)*)|\b(\d{2,4}\.\d+)\b", re.IGNORECASE)
 _NOT_NAMES: Final = frozenset(
@@ -67,10 +81,16 @@ _NOT_NAMES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question, read. `names` are lower-case words; `periods` are years ("2023") and quarters ("q3")."""
+    """A question, read.
+
+    `terms` are the stems of its content words, each with the stems of what it is also called; `focus` are
+    those of the thing asked for, as in "what is [the deadline] for …"; `names` are lower-case
+    words; `periods` are years ("2023"), quarters ("q3") and quarters of a year ("q3 2023").
+    """
 
     text: str
-    terms: tuple[str, ...]
+    terms: Mapping[str, frozenset[str]]
+    focus: frozenset[str]
     types: frozenset[AnswerType]
     names: frozenset[str]
     periods: frozenset[str]
@@ -82,12 +102,38 @@ def read_question(text: str) -> Asked:
     """What `text` asks for. Words of a name count as terms, too."""
     return Asked(
         text=text,
-        terms=tuple(dict.fromkeys(stems(text))),
-        types=frozenset(name for name, asks, _ in _TYPES if asks.search(text)),
+        terms=_terms(text),
+        focus=_focus(text),
+        types=_types(text),
         names=_names(text),
         periods=periods(text),
         sections=frozenset(a or b for a, b in _SECTION.findall(text)),
     )
+
+
+def _types(text: str) -> frozenset[AnswerType]:
+    found = {name for name, asks, _ in _TYPES if asks.search(text)}
+    if found & {"time", "percent", "number", "definition"}:
+        found.discard("duty")  # "how long do I have to" asks for a time
+    return frozenset(found)
+
+
+def _terms(text: str) -> dict[str, frozenset[str]]:
+    """The content words, each with what it is also called; "good faith estimate" is also called GFE."""
+    words = tokens(text)
+    called = {word: also_called(word) for word in words if word not in STOP_WORDS}
+    for length in (3, 4):
+        for start in range(len(words) - length + 1):
+            phrase = words[start : start + length]
+            if all(word in called for word in phrase):
+                acronym = stem("".join(word[0] for word in phrase))
+                called.update({word: called[word] | {acronym} for word in phrase})
+    return {stem(word): others for word, others in called.items()}
+
+
+def _focus(text: str) -> frozenset[str]:
+    match = _FOCUS.match(text)
+    return frozenset(stem(word) for word in tokens(match[1]) if word not in STOP_WORDS) if match else frozenset()
 
 
 def answers_type(types: frozenset[AnswerType], sentence: str) -> float:
@@ -99,9 +145,23 @@ def answers_type(types: frozenset[AnswerType], sentence: str) -> float:
 
 
 def periods(text: str) -> frozenset[str]:
-    """The years and quarters that `text` names."""
-    quarters = {f"q{digit or _ORDINALS[word.lower()]}" for digit, word in _QUARTER.findall(text)}
-    return frozenset(_YEAR.findall(text)) | quarters
+    """The years, the quarters and the quarters of a year that `text` names, "quarter ended July 30, 2023" included.
+
+    A quarter counts for the calendar quarter whose end is nearest; companies with other fiscal years name theirs.
+    """
+    named = {f"q{digit or _ORDINALS[word.lower()]}" for digit, word in _QUARTER.findall(text)}
+    for digit, word, year in _QUARTER_OF_YEAR.findall(text):
+        named.add(f"q{digit or _ORDINALS[word.lower()]} {year}")
+    for month, day, year in _QUARTER_END.findall(text):
+        named |= _calendar_quarter(month, int(day), year)
+    return frozenset(_YEAR.findall(text)) | named
+
+
+def _calendar_quarter(month: str, day: int, year: str) -> set[str]:
+    """The quarter whose end is nearest to this day: July 30 and September 30 end the second and the third."""
+    months = _MONTHS.index(month[:3].lower()) + day / 31  # since the year began
+    quarter = round(months / 3) or 4
+    return {f"q{quarter}", f"q{quarter} {int(year) - (months < 1.5)}"}
 
 
 def _names(text: str) -> frozenset[str]:

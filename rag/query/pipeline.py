@@ -22,14 +22,16 @@ from rag.query.prompting import NOT_IN_THE_DOCUMENTS, PROMPT_VERSION, Prompt, bu
 from rag.query.questions import clean_question
 from rag.query.refusal import AnswerabilityModel, refusal_text, shipped_model, small_talk, small_talk_reply
 from rag.query.rewriting import stand_alone
+from rag.query.selecting import rank_sentences, read_passages
 from rag.query.signals import measure, rarity_from
-from rag.query.similarity import Encoder
+from rag.query.similarity import SentenceEncoder
 from rag.query.statements import Statement, StatementSplitter
 from rag.settings import Settings
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
+_READ_MORE: Final = 2  # times as many passages are read for their sentences as are given to the engine
 _VERBATIM_ENGINES: Final = frozenset({"extractive"})
 
 
@@ -52,14 +54,6 @@ class Corpus(Protocol):
 
     def count(self, principal: Principal, narrow: SearchFilter) -> int:
         """How many documents a search covers."""
-
-
-class SentenceEncoder(Encoder, Protocol):
-    """An encoder of sentences that shows its tokenizer, such as `MiniLM` or `SentenceVectors`."""
-
-    @property
-    def tokenizer(self) -> Any:
-        """A `tokenizers.Tokenizer` over BERT's uncased vocabulary."""
 
 
 @dataclass(slots=True)
@@ -192,16 +186,19 @@ class QueryPipeline:
         return self._answerability.threshold if configured is None else configured
 
     def _search(self, run: _Run) -> list[Passage]:
-        top_k = self._settings.retrieval.top_k
-        return self._searcher.search(run.searched, run.principal, run.request.narrow, top_k)
+        limit = min(_READ_MORE * self._settings.retrieval.top_k, self._settings.retrieval.max_top_k)
+        return self._searcher.search(run.searched, run.principal, run.request.narrow, limit)
 
     def _decide(self, run: _Run) -> tuple[list[Evidence], float]:
-        """The evidence, and the probability that it answers the question."""
+        """The evidence with the best sentences, and the probability that it answers the question."""
         evidence = gather(run.passages, self._page)
         if not evidence:
             return [], 0.0
-        signals = measure(run.searched, run.passages, evidence, self._embedding, self._rarity)
-        return evidence, self._answerability.probability(signals)
+        prompt = Prompt(run.searched, tuple(each.for_prompt() for each in evidence))
+        ranked = rank_sentences(prompt, read_passages(prompt), self._embedding)
+        signals = measure(run.searched, run.passages, evidence, ranked, self._rarity)
+        best = list(dict.fromkeys(each.number - 1 for each in ranked))[: self._settings.retrieval.top_k]
+        return [evidence[index] for index in best], self._answerability.probability(signals)
 
     async def _generate(self, prompt: str, run: _Run) -> AsyncIterator[Statement]:
         """The engine's statements, as soon as each is complete. Raises `ModelError`."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final, Literal
 
 from rag.query.sentences import Span, sentence_spans, trimmed
@@ -25,7 +26,7 @@ _FOOTER: Final = re.compile(
 _TERMINAL: Final = re.compile(r"[.!?:;][\"”’')\]]*$|[;,]\s+(?:and|or)$")
 _SMALL_WORDS: Final = frozenset("a an and as at by for from in into not of on or per the to under upon with".split())
 _UNIT: Final = re.compile(r"^\([^()]*(?:in |un)(?:millions|thousands|billions|audited)[^()]*\)$", re.IGNORECASE)
-_VERB: Final = re.compile(
+VERB: Final = re.compile(
     r"\b(?:is|are|was|were|be|been|has|have|had|shall|must|may|will|can|cannot|do|does|did|should|would|could|means?"
     r"|includes?|applies|apply|increased|decreased|grew|declined|rose|fell)\b",
     re.IGNORECASE,
@@ -33,6 +34,7 @@ _VERB: Final = re.compile(
 _RUN_IN_WORDS: Final = 9
 _HEADING_WORDS: Final = 14
 _HEADING_CHARACTERS: Final = 100
+_GROUP_CHARACTERS: Final = 60
 _FULL_LINE: Final = 0.8
 
 
@@ -40,8 +42,9 @@ _FULL_LINE: Final = 0.8
 class Segment:
     """A quotable piece: `text[start:end]`, without list markers and white space at its ends.
 
-    `lead` is the position, in the list that `segments` returns, of the segment that leads into this item or row.
-    `header` spans the lines above a table's first row.
+    `lead` is the position, in what `segments` returns, of the segment that leads into this item or row. A row has its
+    cells in `row`, the lines above the table's first row in `header`, and the line that heads its group in `group`.
+    `titles` are those of the numbered paragraphs around it, outermost first: "Time limits." and "Ten-day period."
     """
 
     start: int
@@ -50,6 +53,8 @@ class Segment:
     lead: int | None = None
     row: Row | None = None
     header: Span | None = None
+    group: Span | None = None
+    titles: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,58 +64,144 @@ class _Line:
     kind: _LineKind
 
 
-def segments(text: str) -> list[Segment]:
+@dataclass(slots=True)
+class _Lead:
+    """Words that lead into a list: their position, how they are numbered themselves, and how their items are."""
+
+    position: int
+    own: str
+    items: str = ""
+
+
+@lru_cache(maxsize=512)
+def segments(text: str) -> tuple[Segment, ...]:
     """Everything in `text` that can be quoted, in order, and the headings between."""
     found: list[Segment] = []
-    lead: int | None = None
-    above = 0  # where the lines above a table's first row begin
-    header: Span | None = None
+    leads: list[_Lead] = []
+    titles: list[tuple[str, Span]] = []
+    table = _Table()
     for block in _blocks(text):
-        span = Span(block[0].start, block[-1].end)
+        span = trimmed(text, Span(block[0].start, block[-1].end))
         if block[0].kind == "row":
-            header = header or trimmed(text, Span(above, span.start))
-            found.append(_row(text, span, lead, header))
-            continue
-        if block[0].kind == "heading":
-            found.append(_segment(text, span, "heading"))
-            above, header = (span.start, None) if header else (above, None)
-            continue
-        lead = _read_prose(text, span, found, lead if block[0].kind == "item" else None)
-        above, header = span.end, None
-    return found
+            lead = leads[-1].position if leads else None
+            found.append(table.row(text, span, lead))
+        elif block[0].kind == "heading":
+            table.headings.append(span)
+            found.append(Segment(span.start, span.end, "heading"))
+        else:
+            if block[0].kind == "prose":
+                leads.clear()
+                titles.clear()
+            _read_prose(text, span, found, leads, titles)
+            table = _Table(span.end)
+    return tuple(found)
 
 
-def _segment(text: str, span: Span, kind: Kind) -> Segment:
-    span = trimmed(text, span)
-    return Segment(span.start, span.end, kind)
+@dataclass(slots=True)
+class _Table:
+    """The head of the table that is being read: what stands above its rows, and what heads a group of them."""
+
+    above: int = 0
+    header: Span | None = None
+    group: Span | None = None
+    headings: list[Span] = field(default_factory=list)
+
+    def row(self, text: str, span: Span, lead: int | None) -> Segment:
+        """The row, under the header and the group that hold for it."""
+        between_rows = self.header is not None
+        if not between_rows or self._is_header(text):
+            above = self.headings[0].start if between_rows else self.above
+            self.header, self.group = trimmed(text, Span(above, span.start)), None
+        elif self.headings:
+            self.group = self.headings[-1]
+        if self.headings and text[self.headings[-1].start : self.headings[-1].end].endswith(":"):
+            self.group = self.headings[-1]
+        self.headings.clear()
+        row, group = read_row(text[span.start : span.end]), self.group
+        if row is not None and row.label.lower().startswith("total"):
+            self.group = None
+        return Segment(span.start, span.end, "row", lead, row, self.header, group)
+
+    def _is_header(self, text: str) -> bool:
+        """True when the lines between two rows name columns: several lines, or one with a year in it."""
+        lines = " ".join(text[each.start : each.end] for each in self.headings)
+        return len(self.headings) > 2 or bool(re.search(r"\b(?:19|20)\d\d\b", lines))
 
 
-def _row(text: str, span: Span, lead: int | None, header: Span) -> Segment:
-    span = trimmed(text, span)
-    return Segment(span.start, span.end, "row", lead, read_row(text[span.start : span.end]), header)
-
-
-def _read_prose(text: str, block: Span, found: list[Segment], lead: int | None) -> int | None:
-    """Append the block's sentences and items to `found`; what leads into the next block's items, or None."""
+def _read_prose(
+    text: str, block: Span, found: list[Segment], leads: list[_Lead], titles: list[tuple[str, Span]]
+) -> None:
+    """Append the block's sentences and items to `found`; keep `leads` and `titles` for the blocks that follow."""
     for piece in _split_at_markers(text, block):
-        spans = [_without_marker(text, span) for span in sentence_spans(text, piece.start, piece.end)]
-        for position, span in enumerate(each for each in spans if each.start < each.end):
-            sentence = text[span.start : span.end]
-            if position == 0 and is_run_in_heading(sentence):
-                lead = None  # "(2) Written confirmation." opens the next paragraph, so the list above is over
-            if sentence.endswith((":", "—")):
-                found.append(Segment(span.start, span.end, "lead_in", lead))
-                lead = len(found) - 1
-            elif lead is not None and position == 0:
-                found.append(Segment(span.start, span.end, "item", lead))
-            else:
-                found.append(Segment(span.start, span.end, "sentence"))
-    return lead
+        marker = _LINE_MARKER.match(text, piece.start, piece.end)
+        kind = _numbering(marker.group()) if marker else ""
+        _leave_lists(leads, kind)
+        _leave_titles(titles, kind)
+        body = Span(marker.end() if marker else piece.start, piece.end)
+        opens = bool(kind)
+        spans = sentence_spans(text, body.start, body.end)
+        for span in spans:
+            words = text[span.start : span.end]
+            if opens and span is not spans[-1] and _is_title(words):
+                found.append(Segment(span.start, span.end, "heading"))
+                titles.append((kind, span))
+                continue
+            segment = _prose_segment(span, words, kind, opens, leads, len(found))
+            if segment.kind == "heading":
+                titles.append((kind, span))
+            found.append(replace(segment, titles=tuple(title for _, title in titles)))
+            opens = False
+
+
+def _prose_segment(
+    span: Span, words: str, kind: str, opens: bool, leads: list[_Lead], position: int  # noqa: FBT001 - of a private step
+) -> Segment:
+    """The segment for a sentence; `opens` is true for the first one after a list marker."""
+    lead = leads[-1].position if leads and opens else None
+    if words.endswith(":") or (words.endswith("—") and VERB.search(words)):
+        leads.append(_Lead(position, kind))
+        return Segment(span.start, span.end, "lead_in", lead)
+    if lead is not None:
+        return Segment(span.start, span.end, "item", lead)
+    stub = words.endswith("—") or (opens and not VERB.search(words))  # a title, or an item whose lead-in is not in sight
+    return Segment(span.start, span.end, "heading" if stub else "sentence")
+
+
+def _leave_lists(leads: list[_Lead], kind: str) -> None:
+    """Drop the leads whose lists are over when something numbered in this way comes."""
+    while leads and kind and (leads[-1].own == kind or leads[-1].items not in ("", kind)):
+        leads.pop()
+    if leads and kind:
+        leads[-1].items = kind
+
+
+def _leave_titles(titles: list[tuple[str, Span]], kind: str) -> None:
+    """Drop the titles of paragraphs that end where something numbered in this way begins."""
+    levels = [level for level, _ in titles]
+    if kind in levels:
+        del titles[levels.index(kind) :]
+
+
+def _numbering(marker: str) -> str:
+    """How a list is numbered: the kind of the innermost marker in "- (ii)"."""
+    last = marker.split()[-1].strip("().")
+    if last.isdigit():
+        return "digits"
+    if not last.isalpha():
+        return "bullets"
+    if last.isupper():
+        return "capitals"
+    return "roman" if set(last) <= set("ivx") or (len(last) > 1 and set(last) <= set("ivxlc")) else "letters"
+
+
+def _is_title(sentence: str) -> bool:
+    """True for what may open a numbered paragraph as its title, verbs or not: "When notice is given." is one."""
+    return sentence.endswith(".") and len(sentence.split()) <= _RUN_IN_WORDS
 
 
 def is_run_in_heading(sentence: str) -> bool:
     """True for "Ten-day period." and its like: a title that ends in a full stop and opens a paragraph."""
-    return sentence.endswith(".") and len(sentence.split()) <= _RUN_IN_WORDS and not _VERB.search(sentence)
+    return sentence.endswith(".") and len(sentence.split()) <= _RUN_IN_WORDS and not VERB.search(sentence)
 
 
 def _split_at_markers(text: str, block: Span) -> Iterator[Span]:
@@ -119,11 +210,6 @@ def _split_at_markers(text: str, block: Span) -> Iterator[Span]:
         yield Span(begin, match.end())
         begin = match.end()
     yield Span(begin, block.end)
-
-
-def _without_marker(text: str, span: Span) -> Span:
-    match = _LINE_MARKER.match(text, span.start, span.end)
-    return trimmed(text, Span(match.end(), span.end)) if match else span
 
 
 def _blocks(text: str) -> Iterator[list[_Line]]:
@@ -180,6 +266,8 @@ def _kind(line: str, following: str, unfinished: bool) -> _LineKind:
     row = read_row(line)
     if row is not None and (not unfinished or len(row.cells) > 2):
         return "row"
+    if line.endswith(":") and len(line) <= _GROUP_CHARACTERS and read_row(following):
+        return "heading"
     if _MARKDOWN_HEADING.match(line) or _UNIT.match(line) or (not unfinished and _is_heading(line, following)):
         return "heading"
     return "item" if re.match(_MARKER + r"\s*\S", line) else "prose"
@@ -191,6 +279,8 @@ def _is_heading(line: str, following: str) -> bool:
         return False
     if following[:1].islower() or re.match(_MARKER + r"\s*[a-z]", line):
         return False
+    if line.startswith("§"):
+        return True
     letters = [word for word in words if re.match(r"[A-Za-z]", word) and word.lower() not in _SMALL_WORDS]
     titled = sum(1 for word in letters if word[0].isupper())
     return not letters or titled >= 0.6 * len(letters) or (len(words) <= 6 and line[0].isupper())

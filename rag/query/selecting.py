@@ -18,11 +18,18 @@ from rag.query.similarity import Encoder, Vectors
 from rag.query.words import coverage, stems
 
 CANDIDATES: Final = 24  # sentences that are embedded: the cost of an answer
+_EMBEDDED: Final = 400  # characters of a sentence that are embedded
 _LONGEST: Final = 900  # characters of a sentence that can still be read
 _SHORTEST_WORDS: Final = 5
 # Weights of what speaks for a sentence; chosen by reading answers over the sample bank.
-_COSINE, _OWN_WORDS, _CONTEXT_WORDS, _TYPE, _RANK = 0.46, 0.22, 0.10, 0.12, 0.10
-_ELSEWHERE: Final = 0.55  # factor for a passage about another company or period, where others are about the right one
+_COSINE, _OWN_WORDS, _CONTEXT_WORDS, _TYPE, _RANK = 0.38, 0.20, 0.18, 0.14, 0.10
+_FOCUS: Final = 2.5  # weight of the words that say what is asked, against those that say of what
+_DEFINES: Final = 0.12  # for the sentence that defines what the question asks the meaning of
+_UNCLEAR: Final = 0.06  # against a sentence that leans on one that is not shown, or that is only about a special case
+_LONG, _TOO_LONG = 420, 0.05  # characters, and what speaks against a longer sentence
+_SHORT, _TOO_SHORT = 8, 0.06  # words
+# Factors for a passage about another company or period than the one named, where another passage fits better.
+_OTHER_NAME, _OTHER_PERIOD = 0.5, 0.6
 _STUB: Final = re.compile(
     r"^(?:see|refer to|as (?:described|discussed|set forth|defined)|for (?:more|additional|further) (?:information|detail)"
     r"|reserved|\[reserved|the following (?:table|discussion)|the accompanying notes|this section (?:applies|sets))\b",
@@ -30,7 +37,8 @@ _STUB: Final = re.compile(
 )
 _DANGLING: Final = re.compile(
     r"^(?:it|this|these|those|such|they|he|she|in (?:that|this|such) (?:case|event)|however|therefore|accordingly"
-    r"|in addition|additionally|moreover|furthermore|also|if so|otherwise|the latter)\b",
+    r"|in addition|additionally|moreover|furthermore|also|if so|otherwise|the latter|for (?:the )?purposes of"
+    r"|notwithstanding|\(the )\b",
     re.IGNORECASE,
 )
 _COMPLETE: Final = re.compile(r"[.!?][\"”’')\]]*$")
@@ -38,13 +46,15 @@ _COMPLETE: Final = re.compile(r"[.!?][\"”’')\]]*$")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A quotable piece of passage `number` (from 1). `read` is what it says with what leads into it, on one line."""
+    """A quotable piece of passage `number` (from 1): its `words` on one line, and `read`, with what gives them sense."""
 
     number: int
     position: int
     segment: Segment
+    words: str
     read: str
     score: float = 0.0
+    cosine: float = 0.0
     vector: Vectors | None = None
 
 
@@ -71,14 +81,20 @@ def rank_sentences(prompt: Prompt, readings: Sequence[Reading], encoder: Encoder
     found = [each for index, reading in enumerate(readings) for each in _candidates(index + 1, reading)]
     if not found:
         return []
-    weights = _weights(found)
-    place = _places(asked, prompt)
-    scored = [replace(each, score=_lexical(asked, each, readings, weights, place)) for each in found]
-    best = sorted(scored, key=lambda each: -each.score)[:CANDIDATES]
-    vectors = encoder.embed([prompt.question, *(each.read for each in best)])
+    weights = _weights(found, asked)
+    places = _places(asked, prompt)
+    contexts = [frozenset(stems(f"{each.title} {each.section} {each.text}")) for each in prompt.passages]
+    scored = [replace(each, score=_from_words(asked, each, contexts[each.number - 1], weights)) for each in found]
+    best = sorted(scored, key=lambda each: -each.score * places[each.number - 1])[:CANDIDATES]
+    vectors = encoder.embed([prompt.question, *(each.read[:_EMBEDDED] for each in best)])
     cosines = vectors[1:] @ vectors[0]
     final = [
-        replace(each, score=each.score + _COSINE * max(0.0, float(cosine)) * place[each.number - 1], vector=vector)
+        replace(
+            each,
+            score=(each.score + _COSINE * max(0.0, float(cosine))) * places[each.number - 1],
+            cosine=float(cosine),
+            vector=vector,
+        )
         for each, cosine, vector in zip(best, cosines, vectors[1:], strict=True)
     ]
     return sorted(final, key=lambda each: -each.score)
@@ -89,10 +105,20 @@ def _candidates(number: int, reading: Reading) -> list[Candidate]:
     for position, segment in enumerate(reading.segments):
         words = single_line(reading.words(segment))
         if _quotable(segment, words):
-            lead = reading.segments[segment.lead] if segment.lead is not None else None
-            read = f"{single_line(reading.words(lead))} {words}" if lead else words
-            found.append(Candidate(number, position, segment, read))
+            found.append(Candidate(number, position, segment, words, single_line(f"{_led_in(reading, segment)} {words}")))
     return found
+
+
+def _led_in(reading: Reading, segment: Segment) -> str:
+    """What gives a piece its sense: titles of its paragraphs, the words that lead into it, the head of its group."""
+    text = reading.passage.text
+    titles = " ".join(text[each.start : each.end] for each in segment.titles)
+    if segment.lead is not None:
+        before = reading.words(reading.segments[segment.lead])
+    else:
+        before = text[segment.header.start : segment.header.end].split("\n", 1)[0] if segment.header else ""
+    group = text[segment.group.start : segment.group.end] if segment.group else ""
+    return f"{titles} {before} {group}"
 
 
 def _quotable(segment: Segment, words: str) -> bool:
@@ -107,39 +133,50 @@ def _quotable(segment: Segment, words: str) -> bool:
     return whole and long_enough and not is_run_in_heading(words) and not (_STUB.match(words) and len(words) < 160)
 
 
-def _weights(found: Sequence[Candidate]) -> dict[str, float]:
-    """How much each stem tells the candidates apart."""
+def _weights(found: Sequence[Candidate], asked: Asked) -> dict[str, float]:
+    """How much each stem tells the candidates apart; more for what the question asks than for its circumstances."""
     counts = Counter(each for candidate in found for each in set(stems(candidate.read)))
-    return {each: 0.3 + math.log(1 + len(found) / count) for each, count in counts.items()}
+    weights = {each: 0.3 + math.log(1 + len(found) / count) for each, count in counts.items()}
+    return {each: weight * (_FOCUS if each in asked.focus else 1.0) for each, weight in weights.items()}
 
 
 def _places(asked: Asked, prompt: Prompt) -> list[float]:
     """For each passage a factor: is it about the company and the period that the question names?"""
-    factors = [1.0] * len(prompt.passages)
     heads = [f"{each.title} {each.section}" for each in prompt.passages]
     named = [mentions(asked.names, f"{head} {each.text}") for head, each in zip(heads, prompt.passages, strict=True)]
-    titled = [len(asked.periods & periods(head)) for head in heads]
-    for index in range(len(factors)):
-        if any(named) and not named[index]:
-            factors[index] *= _ELSEWHERE
-        if max(titled, default=0) > titled[index] and asked.periods:
-            factors[index] *= _ELSEWHERE + (1 - _ELSEWHERE) * titled[index] / max(titled)
-    return factors
+    fits = [_period_fit(asked, head, each.text) for head, each in zip(heads, prompt.passages, strict=True)]
+    best = max(fits, default=0.0)
+    return [
+        (1.0 if name or not any(named) else _OTHER_NAME) * (1.0 if fit >= best else _OTHER_PERIOD + (1 - _OTHER_PERIOD) * fit / best)
+        for name, fit in zip(named, fits, strict=True)
+    ]
 
 
-def _lexical(
-    asked: Asked, candidate: Candidate, readings: Sequence[Reading], weights: dict[str, float], place: Sequence[float]
-) -> float:
-    passage = readings[candidate.number - 1].passage
-    own = set(stems(candidate.read))
-    around = own | set(stems(f"{passage.title} {passage.section}"))
-    score = _OWN_WORDS * coverage(asked.terms, weights, own) + _CONTEXT_WORDS * coverage(asked.terms, weights, around)
+def _period_fit(asked: Asked, head: str, text: str) -> float:
+    """How well a passage fits the periods of the question: by its title, or by what it says."""
+    if not asked.periods:
+        return 0.0
+    title, body = periods(head), periods(text)
+    return sum(1.0 if each in title else 0.7 if each in body else 0.0 for each in asked.periods) / len(asked.periods)
+
+
+def _from_words(asked: Asked, candidate: Candidate, context: frozenset[str], weights: dict[str, float]) -> float:
+    """The part of the score that needs no vectors."""
+    own = frozenset(stems(candidate.read))
+    score = _OWN_WORDS * coverage(asked.terms, weights, own) + _CONTEXT_WORDS * coverage(asked.terms, weights, own | context)
     score += _TYPE * answers_type(asked.types, candidate.read) + _RANK / (1 + 0.35 * (candidate.number - 1))
-    if _DANGLING.match(candidate.read):
-        score -= 0.06
-    if len(candidate.read) > 420:
-        score -= 0.05
-    return score * place[candidate.number - 1]
+    score += _DEFINES if _defines(asked, candidate.words) else 0.0
+    score -= _UNCLEAR if _DANGLING.match(candidate.words) else 0.0
+    score -= _TOO_LONG if len(candidate.words) > _LONG else 0.0
+    score -= _TOO_SHORT if candidate.segment.kind == "sentence" and len(candidate.words.split()) < _SHORT else 0.0
+    return score
+
+
+def _defines(asked: Asked, sentence: str) -> bool:
+    if "definition" not in asked.types:
+        return False
+    head, means, _ = sentence.partition(" means")
+    return bool(means) and asked.terms.keys() <= set(stems(head)) | {"mean", "definit", "defin"} and len(head) < 120
 
 
 def similarity(a: Candidate, b: Candidate) -> float:

@@ -11,13 +11,11 @@ from typing import Any, Final
 from rag.domain import Passage
 from rag.query.asked import Asked, answers_type, periods, read_question
 from rag.query.evidence import Evidence
-from rag.query.segments import is_run_in_heading, segments
-from rag.query.similarity import Encoder
+from rag.query.selecting import Candidate
 from rag.query.words import coverage, stem, stems, tokens
 
 Rarity = Callable[[str], float]
 
-_SENTENCES: Final = 16  # embedded for the best sentence; the engine needs most of them again
 _LOOKED_AT: Final = 5  # passages
 _FIRST_WORD: Final = 1996  # BERT's vocabulary: special and single-character pieces come before
 _RAREST: Final = 1.3  # weight of a word that the vocabulary does not hold whole
@@ -34,6 +32,7 @@ class Signals:
     union_coverage: float
     sentence_coverage: float
     sentence_cosine: float
+    sentence_score: float
     rarest_missing: float
     names_missing: float
     periods_missing: float
@@ -70,16 +69,20 @@ def rarity_from(tokenizer: Any) -> Rarity:
 
 
 def measure(
-    question: str, passages: Sequence[Passage], evidence: Sequence[Evidence], encoder: Encoder, rarity: Rarity
+    question: str,
+    passages: Sequence[Passage],
+    evidence: Sequence[Evidence],
+    ranked: Sequence[Candidate],
+    rarity: Rarity,
 ) -> Signals:
-    """The signals of one question and what was retrieved for it, best passage first; at least one of each."""
+    """The signals of one question and what was retrieved for it, best first; at least one passage and one evidence."""
     asked = read_question(question)
     weights = {stem(word): rarity(word) for word in tokens(question)}
     cosines = sorted((each.dense for each in passages if each.dense is not None), reverse=True) or [0.0]
     present = [frozenset(stems(f"{each.title} {each.section} {each.text}")) for each in passages[:_LOOKED_AT]]
     union = frozenset().union(*(stems(f"{each.title} {each.section} {each.text}") for each in passages))
-    sentence_cosine, sentence_coverage, type_found = _best_sentence(asked, evidence, encoder, weights)
-    missing = [weights.get(term, 1.0) for term in asked.terms if term not in union]
+    sentences = [frozenset(stems(each.read)) for each in ranked]
+    missing = [weights.get(term, 1.0) for term, others in asked.terms.items() if not {term, *others} & union]
     everything = " ".join(f"{each.passage.title} {each.passage.section} {each.text}" for each in evidence)
     return Signals(
         best_cosine=cosines[0],
@@ -87,36 +90,18 @@ def measure(
         lexical_per_term=max((each.lexical or 0.0 for each in passages), default=0.0) / max(1.0, sum(weights.get(each, 1.0) for each in asked.terms)),
         passage_coverage=max((coverage(asked.terms, weights, each) for each in present), default=0.0),
         union_coverage=coverage(asked.terms, weights, union),
-        sentence_coverage=sentence_coverage,
-        sentence_cosine=sentence_cosine,
+        sentence_coverage=max((coverage(asked.terms, weights, each) for each in sentences), default=0.0),
+        sentence_cosine=max((each.cosine for each in ranked), default=0.0),
+        sentence_score=ranked[0].score if ranked else 0.0,
         rarest_missing=max(missing, default=0.0),
         names_missing=_share_missing(asked.names, frozenset(tokens(everything))),
         periods_missing=_share_missing(asked.periods, periods(everything)),
         sections_missing=_share_missing(asked.sections, frozenset(re.findall(r"\d+(?:\.\d+)*", everything))),
         agreement=_agreement(passages),
         score_gap=passages[0].score - passages[min(4, len(passages) - 1)].score,
-        type_found=type_found,
+        type_found=max((answers_type(asked.types, each.read) for each in ranked[:5]), default=0.0),
         terms=math.log1p(len(asked.terms)),
     )
-
-
-def _best_sentence(
-    asked: Asked, evidence: Sequence[Evidence], encoder: Encoder, weights: dict[str, float]
-) -> tuple[float, float, float]:
-    """Cosine and coverage of the best sentence, and how well the best ones fit the kind of answer asked for."""
-    found = []
-    for source in evidence[:_LOOKED_AT]:
-        for each in segments(source.text):
-            words = " ".join(source.text[each.start : each.end].split())
-            if each.kind != "heading" and len(words.split()) >= 4 and not is_run_in_heading(words):
-                found.append((coverage(asked.terms, weights, frozenset(stems(words))), words))
-    if not found:
-        return 0.0, 0.0, 0.0
-    best = sorted(found, key=lambda pair: -pair[0])[:_SENTENCES]
-    vectors = encoder.embed([asked.text, *(words for _, words in best)])
-    cosines = vectors[1:] @ vectors[0]
-    type_found = max(answers_type(asked.types, words) for _, words in best[:5])
-    return float(cosines.max()), best[0][0], type_found
 
 
 def _agreement(passages: Sequence[Passage]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +22,27 @@ class Encoder(Protocol):
         """One row for each text."""
 
 
+class SentenceEncoder(Encoder, Protocol):
+    """An encoder of sentences that shows its tokenizer, such as `MiniLM` or `SentenceVectors`."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """A `tokenizers.Tokenizer` over BERT's uncased vocabulary."""
+
+
 class SentenceVectors:
     """Remembers the vectors of the sentences used last. Thread-safe."""
 
-    def __init__(self, encoder: Encoder, remembered: int = _REMEMBERED) -> None:
+    def __init__(self, encoder: SentenceEncoder, remembered: int = _REMEMBERED) -> None:
         self._encoder = encoder
         self._remembered = remembered
         self._known: OrderedDict[str, Vectors] = OrderedDict()
         self._lock = threading.Lock()
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of the encoder behind."""
+        return self._encoder.tokenizer
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """`float32[n, d]`, L2-normalised; only texts that are not remembered are computed."""

@@ -4,88 +4,79 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from rag.query.composing import Part
 from rag.query.prompting import escape_markers, single_line
 from rag.query.segments import Segment
-from rag.query.selecting import Candidate, Reading
+from rag.query.selecting import Reading
 from rag.query.tables import column_names, markdown_header
 
 _LIST_ENDING: Final = re.compile(r"\s*[;,](?:\s+(?:and|or))?$")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Candidates that are worded together: one sentence, the items of one list, or the rows of one table."""
-
-    number: int
-    lead: int | None
-    members: tuple[Candidate, ...]
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Where it stands: passage, offset."""
-        return self.number, self.members[0].segment.start
-
-
-def parts(chosen: Sequence[Candidate]) -> list[Part]:
-    """The chosen candidates, grouped under the words that lead into them, in the order of their first member."""
-    grouped: dict[tuple[int, int | None, int], list[Candidate]] = {}
-    for each in chosen:
-        alone = each.segment.kind == "sentence"
-        table = each.segment.header.start if each.segment.header else -1
-        lead = each.segment.lead
-        key = (each.number, lead, -2 - each.position if alone else table)
-        grouped.setdefault(key, []).append(each)
-    return [
-        Part(number, lead, tuple(sorted(members, key=lambda each: each.position)))
-        for (number, lead, _), members in grouped.items()
-    ]
-
-
-def word_answer(ordered: Sequence[Part], readings: Sequence[Reading]) -> Iterator[str]:
+def word_answer(parts: Sequence[Part], readings: Sequence[Reading]) -> Iterator[str]:
     """The answer, piece by piece; each piece ends with its marker and the pieces make up the whole text."""
-    titles = {readings[part.number - 1].passage.title for part in ordered}
-    for index, part in enumerate(ordered):
+    titles = [readings[part.number - 1].passage.title for part in parts]
+    bulleted = len(parts) > 2
+    after_bullet = False
+    for index, part in enumerate(parts):
         reading = readings[part.number - 1]
-        label = f"**{reading.passage.title}:** " if len(titles) > 1 and reading.passage.title else ""
-        bullet = "- " if index and len(ordered) > 2 else ""
-        gap = "" if index == 0 else "\n" if bullet and index > 1 else "\n\n"
-        yield from _word_part(part, reading, gap, bullet, label)
+        changed = len(set(titles)) > 1 and (index == 0 or titles[index] != titles[index - 1])
+        label = f"**{titles[index]}:** " if changed and titles[index] else ""
+        bullet = "- " if index and bulleted and not _is_table(part, reading) else ""
+        gap = "" if index == 0 else "\n" if bullet and after_bullet else "\n\n"
+        after_bullet = bool(bullet)
+        yield from _word_part(part, reading, f"{gap}{bullet}", label)
 
 
-def _word_part(part: Part, reading: Reading, gap: str, bullet: str, label: str) -> Iterator[str]:
-    lead = reading.segments[part.lead] if part.lead is not None else None
-    first = part.members[0].segment
-    if first.kind == "row":
-        yield from _word_table(part, reading, lead, gap, label)
-    elif lead is not None:
-        yield f"{gap}{bullet}{label}{_quoted(reading, lead)} [{part.number}]"
-        indent = "\n  - " if bullet else "\n- "
-        for member in part.members:
-            yield f"{indent}{_item(reading, member.segment)} [{part.number}]"
-    else:
-        yield f"{gap}{bullet}{label}{_quoted(reading, first)} [{part.number}]"
+def _is_table(part: Part, reading: Reading) -> bool:
+    return reading.segments[part.positions[0]].kind == "row"
 
 
-def _word_table(part: Part, reading: Reading, lead: Segment | None, gap: str, label: str) -> Iterator[str]:
-    if lead is not None:
-        yield f"{gap}{label}{_quoted(reading, lead)} [{part.number}]"
+def _word_part(part: Part, reading: Reading, gap: str, label: str) -> Iterator[str]:
+    if part.lead is not None:
+        yield f"{gap}{label}{_quoted(reading, part.lead)} [{part.number}]"
+        if not _is_table(part, reading):
+            yield from _word_items(part, reading, "  - " if gap.endswith("- ") else "- ")
+            return
         gap, label = "\n\n", ""
-    rows = [member.segment for member in part.members]
+    if _is_table(part, reading):
+        yield from _word_table(part, reading, gap, label)
+    else:
+        yield f"{gap}{label}{_quoted(reading, part.positions[0])} [{part.number}]"
+
+
+def _word_items(part: Part, reading: Reading, bullet: str) -> Iterator[str]:
+    for position in part.positions:
+        deeper = "" if reading.segments[position].lead == part.lead else "  "
+        item = _LIST_ENDING.sub("", _quoted(reading, position))
+        yield f"\n{deeper}{bullet}{item} [{part.number}]"
+
+
+def _word_table(part: Part, reading: Reading, gap: str, label: str) -> Iterator[str]:
+    rows = [reading.segments[position] for position in part.positions]
     columns = _columns(reading, rows[0])
     if not columns or any(row.row is None or len(row.row.cells) != len(columns) for row in rows):
-        for index, row in enumerate(rows):
-            before = gap if index == 0 else "\n"
-            yield f"{before}- {label}{_quoted(reading, row)} [{part.number}]"
+        for index, position in enumerate(part.positions):
+            before = f"{gap}{label}" if index == 0 else "\n\n"
+            yield f"{before}{_quoted(reading, position)} [{part.number}]"
         return
-    lines = [
-        f"| {escape_markers(single_line(row.row.label))} [{part.number}] | {' | '.join(row.row.cells)} |"
-        for row in rows
-        if row.row
-    ]
-    yield f"{gap}{markdown_header(columns)}{chr(10).join(lines)}\n"
+    title = f"{gap}{label.rstrip()}\n\n" if label else gap
+    lines = "\n".join(_table_lines(rows, reading, part.number, len(columns)))
+    yield f"{title}{markdown_header(columns)}{lines}\n"
+
+
+def _table_lines(rows: Sequence[Segment], reading: Reading, number: int, columns: int) -> Iterator[str]:
+    """The rows, each group under the line that heads it."""
+    group = None
+    for row in rows:
+        if row.group != group and row.group is not None:
+            head = escape_markers(single_line(reading.passage.text[row.group.start : row.group.end]))
+            yield f"| {head} [{number}] |{' |' * columns}"
+        group = row.group
+        if row.row is not None:
+            yield f"| {escape_markers(single_line(row.row.label))} [{number}] | {' | '.join(row.row.cells)} |"
 
 
 def _columns(reading: Reading, row: Segment) -> tuple[str, ...]:
@@ -94,10 +85,5 @@ def _columns(reading: Reading, row: Segment) -> tuple[str, ...]:
     return column_names(reading.passage.text[row.header.start : row.header.end], len(row.row.cells))
 
 
-def _quoted(reading: Reading, segment: Segment) -> str:
-    return escape_markers(single_line(reading.words(segment)))
-
-
-def _item(reading: Reading, segment: Segment) -> str:
-    """A list item without the punctuation that ties it to the next one."""
-    return _LIST_ENDING.sub("", _quoted(reading, segment))
+def _quoted(reading: Reading, position: int) -> str:
+    return escape_markers(single_line(reading.words(reading.segments[position])))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Mapping, Set
 from functools import lru_cache
 from typing import Final
 
 import Stemmer
+
+from rag.query.vocabulary import ALSO_CALLED, FAMILIES
 
 _WORD: Final = re.compile(r"[^\W_]+(?:[&'’][^\W_]+)*")
 _THREAD: Final = threading.local()  # a stemmer keeps state while it works: one for each thread
@@ -43,6 +45,7 @@ _SPELLINGS: Final = tuple(
         (r"^grey$", "gray"),
     )
 )
+_STAND_IN: Final = 0.7
 _FOLD_FIRST_AT: Final = 4  # letters; "our", "use" and "ise" itself stay as they are
 
 
@@ -51,13 +54,17 @@ def tokens(text: str) -> list[str]:
     return [match.group().lower().replace("’", "'").removesuffix("'s") for match in _WORD.finditer(text)]
 
 
+_FAMILY_OF: Final = {word: family.split()[0] for family in FAMILIES for word in family.split()}
+
+
 @lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
     """The form under which `word`, in lower case, is compared: "unauthorised" and "unauthorized" are one."""
+    folded = american(word)
     stemmer = getattr(_THREAD, "stemmer", None)
     if stemmer is None:
         stemmer = _THREAD.stemmer = Stemmer.Stemmer("english")
-    return str(stemmer.stemWord(american(word)))
+    return str(stemmer.stemWord(_FAMILY_OF.get(folded, folded)))
 
 
 @lru_cache(maxsize=65_536)
@@ -77,11 +84,21 @@ def stems(text: str) -> list[str]:
     return [stem(word) for word in tokens(text) if word not in STOP_WORDS]
 
 
-def coverage(wanted: Iterable[str], weights: dict[str, float], present: frozenset[str] | set[str]) -> float:
-    """The weighted share, 0..1, of the `wanted` stems that are `present`; 0 when nothing is wanted."""
+@lru_cache(maxsize=4096)
+def also_called(word: str) -> frozenset[str]:
+    """The stems under which documents may speak of `word`, in lower case, besides its own."""
+    singular = word.removesuffix("s")
+    return frozenset(stem(each) for each in ALSO_CALLED.get(word, ALSO_CALLED.get(singular, "")).split())
+
+
+def coverage(wanted: Mapping[str, frozenset[str]], weights: Mapping[str, float], present: Set[str]) -> float:
+    """The weighted share, 0..1, of the `wanted` stems that are `present`; 0 when nothing is wanted.
+
+    `wanted` maps each stem to what it is also called; such a stand-in counts 0.7.
+    """
     total = found = 0.0
-    for each in wanted:
+    for each, others in wanted.items():
         weight = weights.get(each, 1.0)
         total += weight
-        found += weight if each in present else 0.0
+        found += weight if each in present else _STAND_IN * weight if others & present else 0.0
     return found / total if total else 0.0
