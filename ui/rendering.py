@@ -31,9 +31,14 @@ def source_title(title: str) -> str:
     return _FILE_ENDING.sub("", title.strip()) or title
 
 
+def heading(section: str) -> str:
+    """The innermost heading of a path such as `Subpart A > § 1005.11 Procedures`."""
+    return " ".join(section.rsplit(" > ", maxsplit=1)[-1].split())
+
+
 def place(section: str, page: int, page_label: str) -> str:
     """Where in its document something stands: `§ 1005.11`, the name of a sheet, or `p. 12`."""
-    if sign := _PARAGRAPH_SIGN.search(section):
+    if sign := _PARAGRAPH_SIGN.search(heading(section)):
         return sign[0]
     if page_label and not page_label.isdecimal():
         return shortened(page_label, MAX_TITLE)
@@ -98,7 +103,7 @@ def _passage_line(passage: PassageHeader) -> str:
 
 
 def _whereabouts(section: str, where: str) -> str:
-    section = shortened(section, MAX_SECTION)
+    section = shortened(heading(section), MAX_SECTION)
     parts = [section] if where in section else [where, section]
     return " · ".join(plain_markdown(part) for part in parts if part)
 

@@ -109,6 +109,7 @@ class Reply:
     async def _finish(self, answer: Answer) -> None:
         await self._drop_running_step()  # some questions are answered without a search
         self._message.content = wording.finished(answer)
+        self._message.metadata = {"icon": sign} if (sign := wording.sign(answer)) else None
         self._message.actions = [_open_source(answer, citation) for citation in answer.citations]
         await self._message.send()
 

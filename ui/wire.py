@@ -52,6 +52,7 @@ class Answer(WireModel):
     id: str
     text: str
     status: Literal["answered", "partial", "refused", "escalated"] = "answered"
+    reason: str = ""
     citations: tuple[Citation, ...] = ()
 
 

@@ -20,13 +20,9 @@ STOPPED = "*(stopped)*"
 EMPTY_QUESTION = "Please type a question about the bank's documents."
 SOURCE_UNKNOWN = "This source belongs to an earlier conversation. Ask the question again to open it."
 TRY_AGAIN = "Try again"
-REFUSED_HEADING = "**The documents do not answer this**"
-REFUSED_NEXT_STEP = (
-    "*Next step:* name the regulation, product, company or period you mean, or ask the owner of the document to add it."
-)
-ESCALATED_HEADING = "**This one is for a person**"
 PARTIAL_NOTE = "*Only part of the question is answered: what no source supports was left out.*"
 MAX_ADVICE = 300
+SMALL_TALK = "small_talk"  # a refusal's reason: the API only greeted back
 
 
 def too_long(length: int, limit: int) -> str:
@@ -38,17 +34,16 @@ def too_long(length: int, limit: int) -> str:
 
 
 def finished(answer: Answer) -> str:
-    """The whole message for a finished answer, with what to do next where there is no answer."""
+    """The whole message for a finished answer. Refusals say themselves what was searched and what to do next."""
     text = answer_text(answer)
-    match answer.status:
-        case "refused":
-            return f"{REFUSED_HEADING}\n\n{text}\n\n{REFUSED_NEXT_STEP}"
-        case "escalated":
-            return f"{ESCALATED_HEADING}\n\n{text}"
-        case "partial":
-            return f"{text}\n\n{PARTIAL_NOTE}"
-        case _:
-            return text
+    return f"{text}\n\n{PARTIAL_NOTE}" if answer.status == "partial" else text
+
+
+def sign(answer: Answer) -> str:
+    """The name of the icon beside an answer that is none, so that nobody takes it for one; empty for answers."""
+    if answer.reason == SMALL_TALK:
+        return ""
+    return {"refused": "search-x", "escalated": "user-round"}.get(answer.status, "")
 
 
 def failure(problem: BackendError, reference: str) -> str:

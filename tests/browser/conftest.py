@@ -290,10 +290,10 @@ async def answered(api: ScriptedApi, body: dict[str, Any]) -> AsyncIterator[tupl
 
 
 async def refused(api: ScriptedApi, body: dict[str, Any]) -> AsyncIterator[tuple[str, Any]]:
-    text = "I searched 36 documents and found nothing that answers this."
+    text = "The documents do not answer this question. I searched 36 documents. Name the product or rule you mean."
     yield "status", {"stage": "retrieve", "seconds": 0.02, "detail": {"passages": []}}
     yield "sentence", {"index": 0, "text": text}
-    yield "answer", {"id": "refusal", "text": text, "status": "refused", "reason": "no_support", "citations": []}
+    yield "answer", {"id": "refusal", "text": text, "status": "refused", "reason": "not_in_documents", "citations": []}
     yield "done", {}
 
 

@@ -145,9 +145,9 @@ def test_a_follow_up_question_sends_the_conversation(chat, api) -> None:
 def test_a_refusal_says_so_and_offers_a_next_step(chat) -> None:
     page = chat.home()
     chat.ask("What is the weather?")
-    expect(last_answer(page)).to_contain_text("The documents do not answer this")
-    expect(last_answer(page)).to_contain_text("I searched 36 documents")
-    expect(last_answer(page)).to_contain_text("Next step:")
+    expect(last_answer(page)).to_contain_text("The documents do not answer this question. I searched 36 documents.")
+    expect(last_answer(page)).to_contain_text("Name the product or rule you mean.")
+    expect(last_answer(page).locator(".lucide-search-x")).to_be_visible()
     expect(page.get_by_text("Searched the documents: nothing fits")).to_be_visible()
 
 

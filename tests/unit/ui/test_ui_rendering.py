@@ -27,6 +27,7 @@ def citation(**fields: object) -> Citation:
     ("fields", "label"),
     [
         ({"section": "§ 1005.11 Procedures for resolving errors"}, "[1] Regulation E · § 1005.11"),
+        ({"section": "See § 1 > Subpart B > § 1005.33 Errors"}, "[1] Regulation E · § 1005.33"),
         ({"title": "2023 Q2 AAPL.pdf", "page": 12, "marker": 2}, "[2] 2023 Q2 AAPL · p. 12"),
         ({"title": "fees.xlsx", "page": 2, "page_label": "Overdrafts"}, "[1] fees · Overdrafts"),
         ({"title": "10-Q", "page": 3, "page_label": "17", "section": "Item 2."}, "[1] 10-Q · p. 17"),

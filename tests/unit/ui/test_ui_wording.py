@@ -42,17 +42,17 @@ def test_the_wait_of_a_busy_api_is_named() -> None:
     assert "7 s" in wording.failure(errors.BackendBusy("429", 7), "r")
 
 
-def test_a_refusal_says_so_and_what_to_do_next() -> None:
-    said = wording.finished(Answer(id="a", text="Nothing was found.", status="refused"))
-    assert said.startswith(wording.REFUSED_HEADING)
-    assert "Nothing was found." in said
-    assert said.endswith(wording.REFUSED_NEXT_STEP)
-
-
-def test_partial_and_escalated_answers_say_what_they_are() -> None:
+def test_a_partial_answer_says_that_it_is_one_and_other_texts_stay_as_they_are() -> None:
     assert wording.finished(Answer(id="a", text="Half.", status="partial")) == f"Half.\n\n{wording.PARTIAL_NOTE}"
-    assert wording.finished(Answer(id="a", text="Call us.", status="escalated")).startswith(wording.ESCALATED_HEADING)
-    assert wording.finished(Answer(id="a", text="All.", status="answered")) == "All."
+    for status in ("answered", "refused", "escalated"):
+        assert wording.finished(Answer(id="a", text="Text.", status=status)) == "Text."
+
+
+def test_what_is_no_answer_does_not_look_like_one() -> None:
+    assert wording.sign(Answer(id="a", text="No.", status="refused", reason="not_in_documents")) == "search-x"
+    assert wording.sign(Answer(id="a", text="Call us.", status="escalated")) == "user-round"
+    assert wording.sign(Answer(id="a", text="Hello.", status="refused", reason="small_talk")) == ""
+    assert wording.sign(Answer(id="a", text="Half.", status="partial")) == ""
 
 
 def test_a_question_that_is_too_long_is_told_both_numbers() -> None:
