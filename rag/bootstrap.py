@@ -5,26 +5,27 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from connectors.registry import open_connector
-
+from connectors.base import Connector
 from connectors.parsing import ParsingLimits, ParsingSandbox
+from connectors.registry import open_connector
 from rag.domain import Document, DocumentPage, IngestReport, Principal
 from rag.errors import ConfigurationError, IndexMismatch, NotFound
-from rag.ingestion import pipeline, uploads
-from rag.ingestion.pipeline import Progress, Rules, Source, Stores
+from rag.ingestion import pipeline, removing, uploads
+from rag.ingestion.run import Progress, Rules, Source, Stores
 from rag.ingestion.splitting import SPLITTING_VERSION, split
 from rag.models.embedding import MiniLM, open_embedding
 from rag.models.extractive import ExtractiveLLM
 from rag.operations.consistency import Consistency, check
 from rag.query.pipeline import QueryPipeline
 from rag.query.retrieval import Searcher
-from rag.settings import Settings, SourceSettings
+from rag.settings import Settings, SourceSettings, SplittingSettings
 from rag.storage.catalog import Catalog
 from rag.storage.database import open_database
 from rag.storage.lexical import LexicalIndex
@@ -76,7 +77,8 @@ class Workspace:
         chosen = _choose(settings.sources + uploads.sources(settings.data_dir), sources)
         encoder = open_embedding(settings.embedding, settings.data_dir / "models", "bulk")
         self._require_same_encoder(encoder)
-        with self.writing, ParsingSandbox(_limits(settings), settings.parsing.workers) as sandbox:
+        sandbox = ParsingSandbox(_limits(settings), settings.parsing.workers)
+        with self.writing, closing(sandbox):
             opened = [Source(_connector(source, sandbox, settings), source.collection) for source in chosen]
             try:
                 return pipeline.ingest(
@@ -135,9 +137,9 @@ class Workspace:
         document = self.document(document_id, principal)
         with self.writing:
             if uploads.delete_file(self.settings.data_dir, document):
-                pipeline.remove_documents([document], self.stores)
+                removing.remove_documents([document], self.stores)
             else:
-                pipeline.exclude_document(document, self.stores)
+                removing.exclude_document(document, self.stores)
         return document
 
     def restore_document(self, document_id: str, principal: Principal) -> Document:
@@ -146,7 +148,7 @@ class Workspace:
         if document.state != "excluded":
             raise NotFound(f"document {document_id!r} was not deleted, so there is nothing to restore")
         with self.writing:
-            pipeline.remove_documents([document], self.stores)
+            removing.remove_documents([document], self.stores)
         return document
 
     def check(self, repair: Literal["report", "repair"] = "report") -> Consistency:
@@ -157,10 +159,10 @@ class Workspace:
     def rebuild(self) -> None:
         """Forget the whole index, so that the next ingestion makes it anew with this encoder. Sources stay."""
         with self.writing:
-            pipeline.remove_documents(self.registry.documents(), self.stores)
+            removing.remove_documents(self.registry.documents(), self.stores)
             self.stores.vectors.clear()
             self.stores.lexical.clear()
-            _remember_encoder(self.registry, self.embedding, "replace")
+            _remember_encoder(self.registry, self.embedding, self.settings.splitting, "replace")
 
     def uptime_seconds(self) -> float:
         """Seconds since this workspace was opened."""
@@ -193,19 +195,24 @@ class Workspace:
 
 
 def open_workspace(
-    settings: Settings, *, url: str = "", check_encoder: Literal["match", "ignore"] = "match"
+    settings: Settings,
+    *,
+    url: str = "",
+    check_encoder: Literal["match", "ignore"] = "match",
+    embedding: MiniLM | None = None,
 ) -> Workspace:
     """Open the data folder as its owner, and everything in it.
 
-    `url` is where this process serves HTTP, so that commands find it. Raises `DataFolderInUse`, `ConfigurationError`,
+    `url` is where this process serves HTTP, so that commands find it. `embedding` embeds questions, where that is not
+    to happen in this process. Raises `DataFolderInUse`, `ConfigurationError`,
     `IndexMismatch`, `StorageUnavailable` or `WeightsRejected`, and then leaves everything as it was.
     """
     ownership = Ownership(settings.data_dir)
     try:
-        embedding = open_embedding(settings.embedding, settings.data_dir / "models", "query")
+        embedding = embedding or open_embedding(settings.embedding, settings.data_dir / "models", "query")
         registry = Registry(open_database(settings.database_url))
         if check_encoder == "match":
-            _remember_encoder(registry, embedding, "keep")
+            _remember_encoder(registry, embedding, settings.splitting, "keep")
         stores = Stores(
             registry=registry,
             vectors=_open_vectors(settings, embedding.fingerprint),
@@ -213,7 +220,7 @@ def open_workspace(
             originals=Originals(settings.data_dir / "originals"),
             catalog=Catalog(registry),
         )
-        pipeline.recover(stores)
+        removing.recover(stores)
     except BaseException:
         ownership.release()
         raise
@@ -232,9 +239,12 @@ def open_workspace(
     return Workspace(settings, ownership, stores, embedding, searcher, answering, time.monotonic(), threading.Lock())
 
 
-def _remember_encoder(registry: Registry, embedding: MiniLM, mode: Literal["keep", "replace"]) -> None:
+def _remember_encoder(
+    registry: Registry, embedding: MiniLM, splitting: SplittingSettings, mode: Literal["keep", "replace"]
+) -> None:
     """An index never mixes vectors of two encoders or chunks of two splittings."""
-    now = {"encoder": embedding.fingerprint, "splitting": SPLITTING_VERSION}
+    cut = f"{SPLITTING_VERSION}, {splitting.window_tokens} tokens, {splitting.overlap_tokens} of overlap"
+    now = {"encoder": embedding.fingerprint, "splitting": cut}
     for key, value in now.items():
         stored = registry.value(key)
         if stored is None or mode == "replace":
@@ -265,7 +275,7 @@ def _choose(known: tuple[SourceSettings, ...], names: Sequence[str] | None) -> l
     return chosen
 
 
-def _connector(source: SourceSettings, sandbox: ParsingSandbox, settings: Settings):  # type: ignore[no-untyped-def]
+def _connector(source: SourceSettings, sandbox: ParsingSandbox, settings: Settings) -> Connector:
     return open_connector(
         source.kind,
         source=source.name,

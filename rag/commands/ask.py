@@ -38,7 +38,7 @@ def ask(question: str, *, as_json: bool, collections: tuple[str, ...], as_of: da
 
 def _ask_here(workspace: Any, question: str, collections: tuple[str, ...], day: date | None) -> dict[str, Any]:
     from rag.domain import SearchFilter  # noqa: PLC0415
-    from rag.query.pipeline import AskRequest  # noqa: PLC0415
+    from rag.query.events import AskRequest  # noqa: PLC0415
 
     request = AskRequest(question=question, narrow=SearchFilter(as_of=day, collections=collections))
     return asdict(asyncio.run(workspace.pipeline.ask(request, workspace.principal())))

@@ -21,7 +21,7 @@ from rag.settings import Settings, load_settings
 if TYPE_CHECKING:
     from rag import bootstrap
     from rag.domain import IngestReport
-    from rag.ingestion.pipeline import Progress as Step
+    from rag.ingestion.run import Progress as Step
 
 
 @click.command()

@@ -20,7 +20,7 @@ from rag.domain import DocumentOutcome, IngestReport
 from rag.errors import BankSightError
 
 if TYPE_CHECKING:
-    from rag.ingestion.pipeline import Progress
+    from rag.ingestion.run import Progress
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from rag.ingestion.pipeline import Stores, recover
+from rag.ingestion.removing import recover
+from rag.ingestion.run import Stores
 from rag.ingestion.splitting import indexed_text
+from rag.ingestion.writing import lexical_entry
 from rag.models.embedding import MiniLM
-from rag.storage.lexical import LexicalEntry
 from rag.storage.registry import Pair, StoredChunk
 
 _TOGETHER = 512
@@ -93,11 +94,7 @@ def _add_vectors(missing: list[Pair], stores: Stores, encoder: MiniLM) -> None:
 def _add_lexical(missing: list[Pair], stores: Stores) -> None:
     for pairs, chunks in _batches(missing, stores):
         stores.lexical.apply(
-            [
-                LexicalEntry(scope, chunk.chunk_id, chunk.document_id, chunk.title, chunk.section, chunk.text)
-                for (scope, _), chunk in zip(pairs, chunks, strict=True)
-            ],
-            (),
+            [lexical_entry(scope, chunk.node()) for (scope, _), chunk in zip(pairs, chunks, strict=True)], ()
         )
 
 

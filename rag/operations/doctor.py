@@ -81,7 +81,7 @@ def _weights(settings: Settings) -> Finding:
 def _encoder(settings: Settings) -> Finding:
     names = []
     for purpose in ("query", "bulk"):
-        encoder = open_embedding(settings.embedding, settings.data_dir / "models", purpose)  # type: ignore[arg-type]
+        encoder = open_embedding(settings.embedding, settings.data_dir / "models", purpose)
         names.append(f"{encoder.backend} for {'questions' if purpose == 'query' else 'ingestion'}")
     return Finding("encoder", "ok", ", ".join(names))
 

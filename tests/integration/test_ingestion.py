@@ -11,7 +11,7 @@ import pytest
 from rag.bootstrap import Workspace, open_workspace
 from rag.domain import IngestReport, Principal, SearchFilter
 from rag.errors import ConfigurationError, DataFolderInUse, IndexMismatch, NotFound, UploadRejected
-from rag.ingestion.pipeline import Progress
+from rag.ingestion.run import Progress
 from rag.settings import Settings, load_settings
 
 ANYBODY = Principal("somebody")

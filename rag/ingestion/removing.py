@@ -1,0 +1,54 @@
+"""Taking documents out of every store, and cleaning up what a killed run left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from rag.domain import Document
+from rag.ingestion.run import Stores
+from rag.storage.catalog import scope_name
+from rag.storage.registry import Pair
+
+logger = logging.getLogger(__name__)
+
+
+def recover(stores: Stores) -> int:
+    """Clean up what a killed run left in Chroma and the lexical index. Returns how many chunks that were."""
+    stale, live = stores.registry.pending()
+    discard(stale, stores)
+    stores.registry.forget(live)
+    if stale:
+        logger.warning("cleaned up %d chunks of an interrupted run", len(stale))
+    return len(stale)
+
+
+def discard(stale: set[Pair], stores: Stores) -> None:
+    """Delete chunks from Chroma and the lexical index, then strike them from the journal."""
+    if stale:
+        stores.vectors.delete(stale)
+        stores.lexical.apply((), stale)
+        stores.registry.forget(stale)
+
+
+def remove_documents(documents: Sequence[Document], stores: Stores) -> None:
+    """Delete documents everywhere: registry, Chroma, lexical index, and originals that nobody else refers to."""
+    if documents:
+        discard(stores.registry.remove([document.id for document in documents]), stores)
+        discard_originals((document.content_hash for document in documents), stores)
+        stores.catalog.refresh()
+
+
+def exclude_document(document: Document, stores: Stores) -> None:
+    """Delete a document everywhere but remember that it was deleted, so that its source does not bring it back."""
+    excluded = replace(document, state="excluded", content_hash="", pages=0, chunks=0, reason="deleted")
+    scope = scope_name(document.tenant, document.collection, document.access)
+    discard(stores.registry.withdraw(excluded, scope), stores)
+    discard_originals([document.content_hash], stores)
+    stores.catalog.refresh()
+
+
+def discard_originals(content_hashes: Iterable[str], stores: Stores) -> None:
+    """Delete those of these originals that no document refers to any more."""
+    stores.originals.discard(stores.registry.unreferenced(content_hashes))
