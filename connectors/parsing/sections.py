@@ -78,23 +78,32 @@ def paragraphs(text: str) -> Iterator[Block]:
 def _cut_long(blocks: Iterable[Block], longest: int) -> Iterator[Block]:
     """Cleaned blocks without the empty ones; one that is longer than a page is cut at a newline or a space."""
     for block in blocks:
-        text, level, gap = clean(block.text), block.level, block.gap
+        text, level = clean(block.text), block.level
         if level and len(text) > HEADING_CHARACTERS:
             level = 0
         if level:
             text = " ".join(text.split())
-        while len(text) > longest:
-            cut = _last_break(text, longest)
-            yield Block(text[:cut].rstrip(), 0, gap)
-            text, gap = text[cut:].lstrip(), "\n"
-        if text:
-            yield Block(text, level, gap)
+        if len(text) > longest:
+            yield from _pieces(text, longest, block.gap)
+        elif text:
+            yield Block(text, level, block.gap)
 
 
-def _last_break(text: str, longest: int) -> int:
-    """Where to cut `text[:longest]`: after the last newline, sentence or word, in this order, of its second half."""
+def _pieces(text: str, longest: int, gap: str) -> Iterator[Block]:
+    """A long text in blocks of at most `longest` characters. It is never copied whole, which would cost its square."""
+    start = 0
+    while start < len(text):
+        end = len(text) if len(text) - start <= longest else _last_break(text, start, start + longest)
+        if piece := text[start:end].strip():
+            yield Block(piece, 0, gap)
+            gap = "\n"
+        start = end
+
+
+def _last_break(text: str, start: int, end: int) -> int:
+    """Where to cut `text[start:end]`: after the last newline, sentence or word, in this order, of its second half."""
     for separator in ("\n", ". ", " "):
-        position = text.rfind(separator, longest // 2, longest)
+        position = text.rfind(separator, (start + end) // 2, end)
         if position > 0:
             return position + len(separator)
-    return longest
+    return end

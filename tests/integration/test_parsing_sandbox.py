@@ -147,6 +147,21 @@ def test_a_document_that_needs_too_much_memory_is_refused_as_too_large(
     assert sandbox.parse(*PEACEFUL).pages
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the size of a process")
+def test_a_process_that_a_document_left_large_is_replaced(make_sandbox: Callable[..., ParsingSandbox]) -> None:
+    before = children()
+    sandbox = make_sandbox(memory_mib=256, max_characters=20_000_000, max_pages=100_000)
+    sandbox.parse(*PEACEFUL)
+    first = set(children()) - set(before)
+    assert sandbox.parse(*PEACEFUL).pages
+    assert first <= set(children())
+
+    sandbox.parse("a.txt", "Branches open at nine o'clock \U0001f558. ".encode() * 400_000)
+
+    assert not first & set(children())
+    assert sandbox.parse(*PEACEFUL).pages
+
+
 def test_nested_compression_in_a_pdf_does_not_reach_our_memory(make_sandbox: Callable[..., ParsingSandbox]) -> None:
     inner = zlib.compress(zlib.compress(b" " * (300 * 2**20), 9), 9)
     content = pdf(b"").replace(b"/Filter /FlateDecode", b"/Filter [/FlateDecode /FlateDecode]")
