@@ -65,7 +65,8 @@ def test_every_backend_gives_the_vectors_of_sentence_transformers(
 ) -> None:
     embedding = open_with(cache, purpose, **changes)
     vectors = embedding.embed(gate_texts())
-    assert (vectors.dtype, vectors.shape) == (np.float32, (64, 384))
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (64, 384)
     assert smallest_cosine(vectors, reference) >= floor
     assert np.abs(np.linalg.norm(vectors, axis=1) - 1).max() < 1e-5
     assert embedding.backend == backend
@@ -100,9 +101,7 @@ def test_nothing_to_embed_gives_no_rows_and_asks_nobody(cache: Path) -> None:
     assert embedding.model_calls == 0
 
 
-@pytest.mark.parametrize(
-    "text", ["", " \n\t", "\x00", "\ud800 broken", "\N{BANK}" * 50, "x" * 100_000, "fee " * 50_000]
-)
+@pytest.mark.parametrize("text", ["", " \n\t", "\x00", "\ud800 broken", "\N{BANK}" * 50, "x" * 100_000, "a " * 50_000])
 def test_strange_texts_give_unit_vectors(query: MiniLM, text: str) -> None:
     vector = query.embed([text])[0]
     assert abs(float(np.linalg.norm(vector)) - 1) < 1e-5

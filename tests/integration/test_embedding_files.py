@@ -34,6 +34,7 @@ def graph(weights: Weights) -> Path:
     return ensure_graph(weights, Path(load_settings("test", environment={}).embedding.graph_dir))
 
 
+@pytest.mark.slow
 def test_two_exports_at_once_make_one_good_graph_and_a_broken_one_is_made_again(
     weights: Weights, graph: Path, tmp_path: Path
 ) -> None:
