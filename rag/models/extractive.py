@@ -1,4 +1,4 @@
-"""The engine without a model: it answers by quoting the best sentences of the passages in its prompt, word for word."""
+"""The engine without a model: it answers by quoting the best sentences of the passages in its prompt."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rag.query.wording import word_answer
 
 
 class ExtractiveLLM(CustomLLM):
-    """Quotes at most `max_sentences` sentences, each with the marker of its passage. Deterministic; no GPU, no download.
+    """Quotes at most `max_sentences` sentences, each with the marker of its passage. Deterministic, without a GPU.
 
     `embedding` has `embed(texts) -> float32[n, d]`, L2-normalised, such as `MiniLM` or `SentenceVectors`.
     """
@@ -45,18 +45,31 @@ class ExtractiveLLM(CustomLLM):
         return LLMMetadata(model_name="none", context_window=1_000_000, num_output=1_000, is_chat_model=False)
 
     @llm_completion_callback()
-    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: ARG002, FBT001, FBT002
+    def complete(
+        self,
+        prompt: str,
+        formatted: bool = False,  # noqa: ARG002, FBT001 - the signature is LlamaIndex's
+        **kwargs: Any,  # noqa: ARG002
+    ) -> CompletionResponse:
         """The whole answer to a prompt of `build_prompt`. Raises `ValueError` for another text."""
         return CompletionResponse(text="".join(self.pieces(prompt)))
 
     @llm_completion_callback()
-    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:  # noqa: ARG002, FBT001, FBT002
+    def stream_complete(
+        self,
+        prompt: str,
+        formatted: bool = False,  # noqa: ARG002, FBT001
+        **kwargs: Any,  # noqa: ARG002
+    ) -> CompletionResponseGen:
         """The answer, sentence by sentence."""
         return _responses(self.pieces(prompt))
 
     @llm_completion_callback()
     async def astream_complete(
-        self, prompt: str, formatted: bool = False, **kwargs: Any  # noqa: ARG002, FBT001, FBT002
+        self,
+        prompt: str,
+        formatted: bool = False,  # noqa: ARG002, FBT001 - the signature is LlamaIndex's
+        **kwargs: Any,  # noqa: ARG002
     ) -> CompletionResponseAsyncGen:
         """The answer, sentence by sentence; the work happens in threads and ends with the consumer."""
         responses = _responses(self.pieces(prompt))

@@ -12,60 +12,54 @@ from rag.query.words import STOP_WORDS, also_called, stem, tokens
 
 AnswerType = Literal["time", "money", "percent", "number", "person", "definition", "reason", "duty"]
 
-_NUMBER_WORD: Final = (
-    "one|two|three|four|five|six|seven|eight|nine|ten|fifteen|twenty|thirty|forty|forty-five|sixty|ninety|\\d+"
+_NUMBER: Final = (
+    "(?:one|two|three|four|five|six|seven|eight|nine|ten|fifteen|twenty|thirty|forty|forty-five|sixty|ninety|\\d+)"
 )
-# What a question looks like, and what a sentence that answers it looks like.
-_TYPES: Final[tuple[tuple[AnswerType, re.Pattern[str], re.Pattern[str]], ...]] = tuple(
-    (name, re.compile(asks, re.IGNORECASE), re.compile(answers, re.IGNORECASE))
-    for name, asks, answers in (
-        (
-            "time",
-            r"\b(?:deadlines?|when|how (?:long|soon|quickly|fast|early|late|often|many (?:\w+ )?(?:days|weeks|months|years))"
-            r"|time (?:limits?|frames?|periods?)|by what date|timing|due)\b",
-            rf"\b(?:{_NUMBER_WORD})[- ](?:business |calendar |consecutive )?(?:hour|day|week|month|year)s?\b"
-            r"|\b(?:promptly|immediately|no later than|at least annually|not later than)\b",
-        ),
-        (
-            "money",
-            r"\b(?:how much|liab(?:le|ility)|amounts?|costs?|fees?|charges?|price|revenues?|sales|income|profit|spen[dt]"
-            r"|expenses?|cash|debt|maximum|minimum|limits?|threshold|inventor(?:y|ies)|capital|losses)\b",
-            r"[$€£]\s?\d|\b\d[\d,.]* (?:million|billion|dollars)\b",
-        ),
-        ("percent", r"\b(?:percent(?:age)?|rates?|proportion|share of|margin|ratio|how much did .* (?:grow|increase|decrease))\b|%",
-         r"\d\s?%|\bpercent\b"),
-        ("number", r"\bhow many\b|\bnumber of\b", rf"\b(?:{_NUMBER_WORD})\b"),
-        ("person", r"^\s*(?:who|whose|whom)\b|\bwho (?:is|are|must|may|can|should)\b", r"\b\w+ (?:shall|must|may|is|are)\b"),
-        (
-            "definition",
-            r"^\s*(?:what (?:is|are)(?: an?| the)? (?:(?!deadline|limit|rule|requirement|fee|amount|rate)[\w'-]+ ?){1,4}\?*\s*$"
-            r"|define\b)|\b(?:definition|meaning|mean|counts? as|considered|qualif(?:y|ies) as|defined)\b",
-            r"\bmeans\b|\bthe term\b|\bis defined\b|\bdoes not include\b|\brefers to\b|\bincludes?\b",
-        ),
-        (
-            "reason",
-            r"\bwhy\b|\breasons?\b|\b(?:drivers?|drove|driven|factors?|causes?|caused|contribut\w+|due to)\b",
-            r"\bdue (?:primarily |mainly )?to\b|\bbecause\b|\bdriven\b|\breflect(?:s|ing|ed)\b|\bas a result\b"
-            r"|\bpartially offset\b|\bcaused\b|\bprimarily\b",
-        ),
-        (
-            "duty",
-            r"\b(?:must|need to|ha(?:s|ve) to|required?|requirements?|allowed|permitted|can|may|could|prohibited|forbidden"
-            r"|obliged|obligations?|mandatory|should|rules?)\b",
-            r"\b(?:must|shall|may(?: not)?|required|prohibited|permitted|need not|is not)\b",
-        ),
-    )
+# What a question looks like that asks for this kind of answer …
+_ASKS: Final[dict[AnswerType, str]] = {
+    "time": r"\b(?:deadlines?|when|how (?:long|soon|quickly|fast|early|late|often)|time (?:limits?|frames?|periods?)"
+    r"|how many (?:\w+ )?(?:days|weeks|months|years)|by what date|timing|due)\b",
+    "money": r"\b(?:how much|liab(?:le|ility)|amounts?|costs?|fees?|charges?|price|revenues?|sales|income|profit"
+    r"|spen[dt]|expenses?|cash|debt|maximum|minimum|limits?|threshold|inventor(?:y|ies)|capital|losses)\b",
+    "percent": r"%|\b(?:percent(?:age)?|rates?|proportion|share of|margin|ratio)\b"
+    r"|\bhow much did .* (?:grow|increase|decrease)\b",
+    "number": r"\bhow many\b|\bnumber of\b",
+    "person": r"^\s*(?:who|whose|whom)\b|\bwho (?:is|are|must|may|can|should)\b",
+    "definition": r"^\s*what (?:is|are)(?: an?| the)?"
+    r" (?:(?!deadline|limit|rule|requirement|fee|amount|rate)[\w'-]+ ?){1,4}\?*\s*$|^\s*define\b"
+    r"|\b(?:definition|meaning|mean|counts? as|considered|qualif(?:y|ies) as|defined)\b",
+    "reason": r"\b(?:why|reasons?|drivers?|drove|driven|factors?|causes?|caused|contribut\w+|due to)\b",
+    "duty": r"\b(?:must|need to|ha(?:s|ve) to|required?|requirements?|allowed|permitted|can|may|could|prohibited"
+    r"|forbidden|obliged|obligations?|mandatory|should|rules?)\b",
+}
+# … and what a sentence looks like that gives it.
+_ANSWERS: Final[dict[AnswerType, str]] = {
+    "time": rf"\b{_NUMBER}[- ](?:business |calendar |consecutive )?(?:hour|day|week|month|year)s?\b"
+    r"|\b(?:promptly|immediately|no later than|at least annually|not later than)\b",
+    "money": r"[$€£]\s?\d|\b\d[\d,.]* (?:million|billion|dollars)\b",
+    "percent": r"\d\s?%|\bpercent\b",
+    "number": rf"\b{_NUMBER}\b",
+    "person": r"\b\w+ (?:shall|must|may|is|are)\b",
+    "definition": r"\b(?:means|the term|is defined|does not include|refers to|includes?)\b",
+    "reason": r"\b(?:due (?:primarily |mainly )?to|because|driven|reflect(?:s|ing|ed)|as a result|partially offset"
+    r"|caused|primarily)\b",
+    "duty": r"\b(?:must|shall|may(?: not)?|required|prohibited|permitted|need not|is not)\b",
+}
+_TYPES: Final = tuple(
+    (name, re.compile(_ASKS[name], re.IGNORECASE), re.compile(_ANSWERS[name], re.IGNORECASE)) for name in _ASKS
 )
 _FOCUS: Final = re.compile(
-    r"^\s*(?:what|which)\s+(?:is|are|was|were)?\s*(?:the\s+)?(.+?)(?=\s+(?:for|in|on|of|to|when|if|that|does|do|did|must|can|may"
-    r"|should|is|are|was|were|under|by|at|during|after|before)\b|[?.]|$)",
+    r"^\s*(?:what|which)\s+(?:is|are|was|were)?\s*(?:the\s+)?(.+?)"
+    r"(?=\s+(?:for|in|on|of|to|when|if|that|does|do|did|must|can|may|should|is|are|was|were|under|by|at|during|after"
+    r"|before)\b|[?.]|$)",
     re.IGNORECASE,
 )
 _NAME: Final = re.compile(r"(?<![.?!]\s)(?<!^)\b(?:[A-Z][A-Za-z]*[a-z][A-Za-z]*|[A-Z]{3,})(?:['’]s)?\b")
 _YEAR: Final = re.compile(r"\b(?:19|20)\d\d\b")
 _QUARTER: Final = re.compile(r"\bQ([1-4])\b|\b(first|second|third|fourth) (?:fiscal )?quarter\b", re.IGNORECASE)
 _QUARTER_OF_YEAR: Final = re.compile(
-    r"\b(?:Q([1-4])|(first|second|third|fourth) (?:fiscal )?quarter)(?:\s+of)?(?:\s+fiscal)?(?:\s+year)?\s+((?:19|20)\d\d)\b",
+    r"\b(?:Q([1-4])|(first|second|third|fourth) (?:fiscal )?quarter)(?:\s+of)?(?:\s+fiscal)?(?:\s+year)?\s+"
+    r"((?:19|20)\d\d)\b",
     re.IGNORECASE,
 )
 _QUARTER_END: Final = re.compile(
@@ -74,9 +68,10 @@ _QUARTER_END: Final = re.compile(
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _ORDINALS: Final = {"first": "1", "second": "2", "third": "3", "fourth": "4"}
 _SECTION: Final = re.compile(r"(?:§+|section|rule|part|article)\s*(\d+(?:\.\d+)*)|\b(\d{2,4}\.\d+)\b", re.IGNORECASE)
-_NOT_NAMES: Final = frozenset(
-    "i q1 q2 q3 q4 gaap form sec llc inc usd us regulation rule section part article act what how which who when".split()
+_NO_NAMES: Final = (
+    "i q1 q2 q3 q4 gaap form sec llc inc usd us regulation rule section part article act what how which who when"
 )
+_NOT_NAMES: Final = frozenset(_NO_NAMES.split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,9 @@ def _lead(ranked: Sequence[Candidate]) -> Candidate:
 
 
 def _same_title(each: Candidate, best: Candidate) -> bool:
-    return each.number == best.number and bool(best.segment.titles) and each.segment.titles[:1] == best.segment.titles[:1]
+    return (
+        each.number == best.number and bool(best.segment.titles) and each.segment.titles[:1] == best.segment.titles[:1]
+    )
 
 
 def _part(candidate: Candidate) -> Part:

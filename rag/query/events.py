@@ -29,7 +29,7 @@ class AskRequest:
 
 @dataclass(frozen=True, slots=True)
 class StageFinished:
-    """A stage ended after `seconds`. `detail` holds JSON values: counts, ids and titles, never scores of other people."""
+    """A stage ended after `seconds`. `detail` holds JSON values: counts, ids, titles and places, never text."""
 
     stage: Stage
     seconds: float

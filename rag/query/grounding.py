@@ -35,7 +35,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`quotes` holds, for each group of markers in the statement, what it cites. `unknown` counts markers of nothing."""
+    """`quotes` holds what each group of markers in the statement cites. `unknown` counts markers of nothing."""
 
     supported: bool
     reason: str
@@ -152,9 +152,8 @@ def _by_overlap(wanted: set[str], numbers: Sequence[int], evidence: Sequence[Evi
     found = []
     for number in numbers:
         text = evidence[number - 1].text
-        for each in segments(text):
-            if each.kind != "heading":
-                found.append((Quote(number, each.start, each.end), set(stems(text[each.start : each.end]))))
+        spans = [each for each in segments(text) if each.kind != "heading"]
+        found += [(Quote(number, each.start, each.end), set(stems(text[each.start : each.end]))) for each in spans]
     return sorted(found, key=lambda pair: -len(wanted & pair[1]))
 
 

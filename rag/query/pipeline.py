@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
@@ -17,14 +17,15 @@ from rag.errors import BankSightError, ModelError
 from rag.query.citations import Citations
 from rag.query.events import AskRequest, CitationReleased, Completed, Event, SentenceReleased, Stage, StageFinished
 from rag.query.evidence import Evidence, ReadPage, gather
-from rag.query.grounding import judge
+from rag.query.grounding import Mode, judge
 from rag.query.prompting import NOT_IN_THE_DOCUMENTS, PROMPT_VERSION, Prompt, build_prompt
 from rag.query.questions import clean_question
-from rag.query.refusal import AnswerabilityModel, refusal_text, shipped_model, small_talk, small_talk_reply
+from rag.query.refusal import AnswerabilityModel, refusal_text, shipped_model
 from rag.query.rewriting import stand_alone
 from rag.query.selecting import rank_sentences, read_passages
 from rag.query.signals import measure, rarity_from
 from rag.query.similarity import SentenceEncoder
+from rag.query.small_talk import small_talk, small_talk_reply
 from rag.query.statements import Statement, StatementSplitter
 from rag.settings import Settings
 
@@ -132,7 +133,7 @@ class QueryPipeline:
                     return event.answer
         raise ModelError("the answer ended before it was complete; ask again")
 
-    async def stream(self, request: AskRequest, principal: Principal) -> AsyncIterator[Event]:  # noqa: PLR0915 - the story
+    async def stream(self, request: AskRequest, principal: Principal) -> AsyncGenerator[Event, None]:
         """The answer as it comes about. It ends with `Completed`, or raises like `ask`.
 
         A piece is released once it is verified, after the citations that it uses. Closing the stream stops the work
@@ -200,7 +201,7 @@ class QueryPipeline:
         best = list(dict.fromkeys(each.number - 1 for each in ranked))[: self._settings.retrieval.top_k]
         return [evidence[index] for index in best], self._answerability.probability(signals)
 
-    async def _generate(self, prompt: str, run: _Run) -> AsyncIterator[Statement]:
+    async def _generate(self, prompt: str, run: _Run) -> AsyncGenerator[Statement, None]:
         """The engine's statements, as soon as each is complete. Raises `ModelError`."""
         splitter = StatementSplitter()
         began = time.perf_counter()
@@ -220,11 +221,11 @@ class QueryPipeline:
 
     async def _verify(
         self, statement: Statement, evidence: Sequence[Evidence], citations: Citations, run: _Run
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Release the statement with its citations, or withhold it: its words then go nowhere."""
         if NOT_IN_THE_DOCUMENTS in statement.text.upper():
             return
-        mode = "verbatim" if self._llm.class_name() in _VERBATIM_ENGINES else "overlap"
+        mode: Mode = "verbatim" if self._llm.class_name() in _VERBATIM_ENGINES else "overlap"
         verdict = await run.work("verify", judge, statement, evidence, mode)
         run.unknown_markers += verdict.unknown
         if not verdict.supported:
@@ -244,9 +245,7 @@ class QueryPipeline:
         count = self._catalog.count(run.principal, narrow)
         return refusal_text(run.passages, count, searched, self._settings.refusal.contact)
 
-    def _complete(
-        self, run: _Run, status: AnswerStatus, reason: str, citations: Sequence[Citation] = ()
-    ) -> Completed:
+    def _complete(self, run: _Run, status: AnswerStatus, reason: str, citations: Sequence[Citation] = ()) -> Completed:
         run.timings["total"] = time.perf_counter() - run.began
         answer = Answer(
             id=uuid.uuid4().hex,

@@ -1,7 +1,7 @@
 """The prompt that every engine reads, and the way back: `parse_prompt(build_prompt(q, p)) == (q, p)` for any text.
 
-Passages are fenced line by line: each line of untrusted text begins with `> `, which no text can undo. What looks like a
-citation marker in a passage is written `\\[1]`, so that an engine which copies it does not cite by accident.
+Passages are fenced line by line: each line of untrusted text begins with `> `, which no text can undo. What looks like
+a citation marker in a passage is written `\\[1]`, so that an engine which copies it does not cite by accident.
 """
 
 from __future__ import annotations

@@ -4,39 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import Final, Literal
+from typing import Final
 
 from rag.domain import Passage
 from rag.query.signals import Signals
 
-SmallTalk = Literal["greeting", "thanks", "farewell", "identity"]
-
 MODEL_FILE: Final = "answerability.json"
 _SHOWN_SECTIONS: Final = 3
-_POLITE: Final = r"(?:\s*(?:there|all|team|everyone|bank ?sight|bot|again|so much|very much|a lot|for (?:your|the|all your) help))*"
-_SMALL_TALK: Final[tuple[tuple[SmallTalk, re.Pattern[str]], ...]] = tuple(
-    (kind, re.compile(rf"^\W*{pattern}{_POLITE}\W*$", re.IGNORECASE))
-    for kind, pattern in (
-        ("greeting", r"(?:hi+|hello|hey|hiya|greetings|good (?:morning|afternoon|evening|day)|how are you(?: doing)?(?: today)?|what'?s up)"),
-        ("thanks", r"(?:(?:ok(?:ay)?|great|perfect|nice|cool)?[,.! ]*(?:thanks|thank you|thx|cheers|much appreciated))"),
-        ("farewell", r"(?:(?:thanks[,. ]*)?(?:good ?)?(?:bye|bye bye)|see (?:you|ya)(?: later)?|good ?night)"),
-        ("identity", r"(?:who are you|what are you|what can you do(?: for me)?|help|what is your name|are you (?:a )?(?:human|real|robot|bot|an? (?:ai|person))(?: person)?)"),
-    )
-)
-_REPLIES: Final[dict[SmallTalk, str]] = {
-    "greeting": "Hello. Ask me about the bank's documents, and I will answer with the exact words and the page they stand on.",
-    "thanks": "You are welcome. Ask me anything else about the bank's documents.",
-    "farewell": "Goodbye.",
-    "identity": (
-        "I am BankSight. I answer questions about the bank's documents by quoting them, with a link to the page of every "
-        "quotation, and I say so when they hold no answer."
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +42,6 @@ def shipped_model() -> AnswerabilityModel:
         raise ValueError(f"{MODEL_FILE} was fitted for other signals; run python -m evaluations.fit_refusal")
     columns = (tuple(stored["means"]), tuple(stored["scales"]), tuple(stored["weights"]))
     return AnswerabilityModel(*columns, stored["intercept"], stored["threshold"])
-
-
-def small_talk(question: str) -> SmallTalk | None:
-    """The kind of small talk that `question` is, or None when it asks for something."""
-    return next((kind for kind, pattern in _SMALL_TALK if pattern.match(question)), None)
-
-
-def small_talk_reply(kind: SmallTalk) -> str:
-    """A fixed, short reply."""
-    return _REPLIES[kind]
 
 
 def refusal_text(passages: Sequence[Passage], documents: int, collections: Sequence[str], contact: str) -> str:

@@ -1,4 +1,4 @@
-"""Follow-up questions become questions that stand alone, by rule: no model, no guess about what stands alone already."""
+"""Follow-up questions become questions that stand alone, by rule; what stands alone is left as it is."""
 
 from __future__ import annotations
 
@@ -11,25 +11,30 @@ from rag.query.events import Turn
 from rag.query.words import stems
 
 _ELLIPSIS: Final = re.compile(
-    r"^(?:(?:and|but|or|so|ok(?:ay)?|then|also)\b[\s,]*)*(?P<what>(?:what|how) about|and what about|same (?:question )?for)\s+(?P<topic>.+)$",
+    r"^(?:(?:and|but|or|so|ok(?:ay)?|then|also)\b[\s,]*)*"
+    r"(?:(?:what|how) about|same (?:question )?for)\s+(?P<topic>.+)$",
     re.IGNORECASE,
 )
 _CONTINUES: Final = re.compile(r"^(?:and|but|or|then|also|so)\b[\s,]+(?P<rest>.+)$", re.IGNORECASE)
-_PHRASE: Final = re.compile(r"^(?:for|in|on|with|by|under|at|if|when|after|before|during|without|from|within|to|of)\b", re.IGNORECASE)
+_PHRASE: Final = re.compile(
+    r"^(?:for|in|on|with|by|under|at|if|when|after|before|during|without|from|within|to|of)\b", re.IGNORECASE
+)
 _PRONOUN: Final = re.compile(r"\b(?:it|they|them|this|that|these|those|its|their|he|she|him|her)\b", re.IGNORECASE)
 _ALONE: Final = re.compile(  # a pronoun that stands for a thing, not one that points at the noun after it
-    r"\b(?:it|they|them|(?:this|that|these|those)(?=\s*(?:[?.!,]|$|is\b|are\b|was\b|were\b|be\b|do\b|does\b|apply|applies"
-    r"|mean|have\b|has\b|can\b|must\b|work|change|expire|happen|cost|last\b|end\b|differ|compare)))\b",
+    r"\b(?:it|they|them|(?:this|that|these|those)(?=\s*(?:[?.!,]|$|is\b|are\b|was\b|were\b|be\b|do\b|does\b|apply"
+    r"|applies|mean|have\b|has\b|can\b|must\b|work|change|expire|happen|cost|last\b|end\b|differ|compare)))\b",
     re.IGNORECASE,
 )
 _THING: Final = re.compile(
-    r"^(?:please\s+)?(?:(?:can|could|would) you\s+)?(?:tell me(?: about)?|explain|describe|what|which|who|where|when)?\s*"
-    r"(?:is|are|was|were)\s+(?P<thing>(?:(?:the|an|a)\s+)?.+)$|^(?:tell me about|explain|describe)\s+(?P<told>.+)$",
+    r"^(?:please\s+)?(?:(?:can|could|would) you\s+)?(?:tell me(?: about)?|explain|describe|what|which|who|where|when)?"
+    r"\s*(?:is|are|was|were)\s+(?P<thing>(?:(?:the|an|a)\s+)?.+)$|^(?:tell me about|explain|describe)\s+(?P<told>.+)$",
     re.IGNORECASE,
 )
+_ASKS: Final = re.compile(r"\b(?:what|how|who|which|why|where|do|does|can|must|may|should)\b", re.IGNORECASE)
 _YEAR: Final = re.compile(r"\b(?:19|20)\d\d\b")
 _FEW_TERMS: Final = 4  # content words: a longer question brings its own subject, even with a pronoun in it
 _VERY_FEW_TERMS: Final = 1
+_FRAGMENT_WORDS: Final = 3
 _LOOK_BACK: Final = 6  # turns of the user that can matter
 
 
@@ -45,18 +50,15 @@ def _with_subject(question: str, subject: str) -> str:
     if not subject or not question:
         return question
     elliptic = _ELLIPSIS.match(question)
-    if elliptic:
-        return _substituted(subject, elliptic["topic"], "for")
     continued = _CONTINUES.match(question)
-    rest = continued["rest"] if continued else question
-    if continued and (_PHRASE.match(rest) or len(rest.split()) <= 3):
+    rest = elliptic["topic"] if elliptic else continued["rest"] if continued else question
+    few = len(stems(rest)) <= _FEW_TERMS
+    short = continued is not None and (_PHRASE.match(rest) is not None or len(rest.split()) <= _FRAGMENT_WORDS)
+    if elliptic or short or (few and _PHRASE.match(rest) and not _ASKS.search(rest)):
         return _substituted(subject, rest, "for")
-    terms = stems(rest)
-    if _PHRASE.match(rest) and len(terms) <= _FEW_TERMS and not re.search(r"\b(?:what|how|who|which|why|where|do|does|can|must|may|should)\b", rest, re.IGNORECASE):
-        return _substituted(subject, rest, "for")
-    if _PRONOUN.search(rest) and len(terms) <= _FEW_TERMS and not _brings_its_noun(rest):
+    if few and _PRONOUN.search(rest) and not _brings_its_noun(rest):
         return _resolved(rest, subject)
-    if len(terms) <= _VERY_FEW_TERMS or (continued and len(terms) <= _FEW_TERMS):
+    if len(stems(rest)) <= _VERY_FEW_TERMS or (continued and few):
         return f"{rest.rstrip(' ?.!')}, regarding: {subject}"
     return question
 

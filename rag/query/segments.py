@@ -1,4 +1,4 @@
-"""What a page is made of: sentences, list items with the words that lead into them, and table rows, all with offsets."""
+"""What a page is made of: sentences, list items with the words that lead into them, and table rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from rag.query.sentences import Span, sentence_spans, trimmed
 from rag.query.tables import Row, read_row
 
 Kind = Literal["sentence", "lead_in", "item", "row", "heading"]
-_LineKind = Literal["blank", "row", "ruler", "heading", "footer", "item", "prose"]
+_LineKind = Literal["blank", "row", "heading", "footer", "item", "prose"]
+_Before = Literal["finished", "goes on"]
+_Place = Literal["first", "later"]
 
 _MARKER: Final = r"(?:\((?:[ivxlc]{1,5}|[A-Za-z]|\d{1,2})\)|\d{1,2}\.(?=\s)|[•●▪◦*–-](?=\s))"
 _LINE_MARKER: Final = re.compile(rf"\s*(?:{_MARKER}\s*)+")
@@ -24,7 +26,8 @@ _FOOTER: Final = re.compile(
     r"^(?:(?:page\s+)?\d{1,4}(?:\s+of\s+\d+)?|.{0,80}\|\s*(?:page\s*)?\d{1,4}|table of contents)$", re.IGNORECASE
 )
 _TERMINAL: Final = re.compile(r"[.!?:;][\"”’')\]]*$|[;,]\s+(?:and|or)$")
-_SMALL_WORDS: Final = frozenset("a an and as at by for from in into not of on or per the to under upon with".split())
+_SMALL: Final = "a an and as at by for from in into not of on or per the to under upon with"
+_SMALL_WORDS: Final = frozenset(_SMALL.split())
 _UNIT: Final = re.compile(r"^\([^()]*(?:in |un)(?:millions|thousands|billions|audited)[^()]*\)$", re.IGNORECASE)
 VERB: Final = re.compile(
     r"\b(?:is|are|was|were|be|been|has|have|had|shall|must|may|will|can|cannot|do|does|did|should|would|could|means?"
@@ -62,6 +65,16 @@ class _Line:
     start: int
     end: int
     kind: _LineKind
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    """A sentence of a block; `place` is "first" for the one right after a list marker."""
+
+    span: Span
+    words: str
+    numbering: str
+    place: _Place
 
 
 @dataclass(slots=True)
@@ -138,33 +151,34 @@ def _read_prose(
         _leave_lists(leads, kind)
         _leave_titles(titles, kind)
         body = Span(marker.end() if marker else piece.start, piece.end)
-        opens = bool(kind)
+        place: _Place = "first" if kind else "later"
         spans = sentence_spans(text, body.start, body.end)
         for span in spans:
             words = text[span.start : span.end]
-            if opens and span is not spans[-1] and _is_title(words):
+            if place == "first" and span is not spans[-1] and _is_title(words):
                 found.append(Segment(span.start, span.end, "heading"))
                 titles.append((kind, span))
                 continue
-            segment = _prose_segment(span, words, kind, opens, leads, len(found))
+            segment = _prose_segment(_Sentence(span, words, kind, place), leads, len(found))
             if segment.kind == "heading":
                 titles.append((kind, span))
             found.append(replace(segment, titles=tuple(title for _, title in titles)))
-            opens = False
+            place = "later"
 
 
-def _prose_segment(
-    span: Span, words: str, kind: str, opens: bool, leads: list[_Lead], position: int  # noqa: FBT001 - of a private step
-) -> Segment:
-    """The segment for a sentence; `opens` is true for the first one after a list marker."""
-    lead = leads[-1].position if leads and opens else None
+def _prose_segment(sentence: _Sentence, leads: list[_Lead], position: int) -> Segment:
+    """The segment that will stand at `position`."""
+    start, end, words = sentence.span.start, sentence.span.end, sentence.words
+    first = sentence.place == "first"
+    lead = leads[-1].position if leads and first else None
     if words.endswith(":") or (words.endswith("—") and VERB.search(words)):
-        leads.append(_Lead(position, kind))
-        return Segment(span.start, span.end, "lead_in", lead)
+        leads.append(_Lead(position, sentence.numbering))
+        return Segment(start, end, "lead_in", lead)
     if lead is not None:
-        return Segment(span.start, span.end, "item", lead)
-    stub = words.endswith("—") or (opens and not VERB.search(words))  # a title, or an item whose lead-in is not in sight
-    return Segment(span.start, span.end, "heading" if stub else "sentence")
+        return Segment(start, end, "item", lead)
+    # Without a verb it is a title, or an item whose lead-in is not in sight.
+    stub = words.endswith("—") or (first and not VERB.search(words))
+    return Segment(start, end, "heading" if stub else "sentence")
 
 
 def _leave_lists(leads: list[_Lead], kind: str) -> None:
@@ -184,7 +198,7 @@ def _leave_titles(titles: list[tuple[str, Span]], kind: str) -> None:
 
 def _numbering(marker: str) -> str:
     """How a list is numbered: the kind of the innermost marker in "- (ii)"."""
-    last = marker.split()[-1].strip("().")
+    last = marker.rsplit(maxsplit=1)[-1].strip("().")
     if last.isdigit():
         return "digits"
     if not last.isalpha():
@@ -244,31 +258,29 @@ def _lines(text: str) -> list[_Line]:
     lines: list[_Line] = []
     for index, (start, end) in enumerate(bounds):
         following = text[slice(*bounds[index + 1])].strip() if index + 1 < len(bounds) else ""
-        lines.append(_Line(start, end, _kind(text[start:end].strip(), following, _unfinished(text, lines))))
+        lines.append(_Line(start, end, _kind(text[start:end].strip(), following, _before(text, lines))))
     return lines
 
 
-def _unfinished(text: str, lines: list[_Line]) -> bool:
-    """True when the line before is prose that goes on, so that the next line is no heading and no row of one cell."""
+def _before(text: str, lines: list[_Line]) -> _Before:
+    """Whether the line before is prose that goes on; then the next is no heading, and no row of one or two cells."""
     if not lines or lines[-1].kind not in ("prose", "item"):
-        return False
-    before = text[lines[-1].start : lines[-1].end].rstrip()
-    return len(before) > _HEADING_CHARACTERS * 0.7 and not _TERMINAL.search(before)
+        return "finished"
+    line = text[lines[-1].start : lines[-1].end].rstrip()
+    return "goes on" if len(line) > _HEADING_CHARACTERS * 0.7 and not _TERMINAL.search(line) else "finished"
 
 
-def _kind(line: str, following: str, unfinished: bool) -> _LineKind:
+def _kind(line: str, following: str, before: _Before) -> _LineKind:
     if not line:
         return "blank"
-    if _FOOTER.match(line):
+    if _FOOTER.match(line) or (line.startswith("|") and set(line) <= set("|-: ")):
         return "footer"
-    if line.startswith("|") and set(line) <= set("|-: "):
-        return "ruler"
     row = read_row(line)
-    if row is not None and (not unfinished or len(row.cells) > 2):
+    if row is not None and (before == "finished" or len(row.cells) > 2):
         return "row"
-    if line.endswith(":") and len(line) <= _GROUP_CHARACTERS and read_row(following):
-        return "heading"
-    if _MARKDOWN_HEADING.match(line) or _UNIT.match(line) or (not unfinished and _is_heading(line, following)):
+    heads_rows = line.endswith(":") and len(line) <= _GROUP_CHARACTERS and read_row(following) is not None
+    marked = _MARKDOWN_HEADING.match(line) is not None or _UNIT.match(line) is not None
+    if heads_rows or marked or (before == "finished" and _is_heading(line, following)):
         return "heading"
     return "item" if re.match(_MARKER + r"\s*\S", line) else "prose"
 

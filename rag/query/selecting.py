@@ -31,8 +31,9 @@ _SHORT, _TOO_SHORT = 8, 0.06  # words
 # Factors for a passage about another company or period than the one named, where another passage fits better.
 _OTHER_NAME, _OTHER_PERIOD = 0.5, 0.6
 _STUB: Final = re.compile(
-    r"^(?:see|refer to|as (?:described|discussed|set forth|defined)|for (?:more|additional|further) (?:information|detail)"
-    r"|reserved|\[reserved|the following (?:table|discussion)|the accompanying notes|this section (?:applies|sets))\b",
+    r"^(?:see|refer to|as (?:described|discussed|set forth|defined)"
+    r"|for (?:more|additional|further) (?:information|detail)|reserved|\[reserved"
+    r"|the following (?:table|discussion)|the accompanying notes|this section (?:applies|sets))\b",
     re.IGNORECASE,
 )
 _DANGLING: Final = re.compile(
@@ -46,7 +47,7 @@ _COMPLETE: Final = re.compile(r"[.!?][\"”’')\]]*$")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A quotable piece of passage `number` (from 1): its `words` on one line, and `read`, with what gives them sense."""
+    """A quotable piece of passage `number` (from 1): its `words` on one line; `read` adds what gives them sense."""
 
     number: int
     position: int
@@ -105,7 +106,9 @@ def _candidates(number: int, reading: Reading) -> list[Candidate]:
     for position, segment in enumerate(reading.segments):
         words = single_line(reading.words(segment))
         if _quotable(segment, words):
-            found.append(Candidate(number, position, segment, words, single_line(f"{_led_in(reading, segment)} {words}")))
+            found.append(
+                Candidate(number, position, segment, words, single_line(f"{_led_in(reading, segment)} {words}"))
+            )
     return found
 
 
@@ -147,7 +150,8 @@ def _places(asked: Asked, prompt: Prompt) -> list[float]:
     fits = [_period_fit(asked, head, each.text) for head, each in zip(heads, prompt.passages, strict=True)]
     best = max(fits, default=0.0)
     return [
-        (1.0 if name or not any(named) else _OTHER_NAME) * (1.0 if fit >= best else _OTHER_PERIOD + (1 - _OTHER_PERIOD) * fit / best)
+        (1.0 if name or not any(named) else _OTHER_NAME)
+        * (1.0 if fit >= best else _OTHER_PERIOD + (1 - _OTHER_PERIOD) * fit / best)
         for name, fit in zip(named, fits, strict=True)
     ]
 
@@ -163,7 +167,9 @@ def _period_fit(asked: Asked, head: str, text: str) -> float:
 def _from_words(asked: Asked, candidate: Candidate, context: frozenset[str], weights: dict[str, float]) -> float:
     """The part of the score that needs no vectors."""
     own = frozenset(stems(candidate.read))
-    score = _OWN_WORDS * coverage(asked.terms, weights, own) + _CONTEXT_WORDS * coverage(asked.terms, weights, own | context)
+    score = _OWN_WORDS * coverage(asked.terms, weights, own) + _CONTEXT_WORDS * coverage(
+        asked.terms, weights, own | context
+    )
     score += _TYPE * answers_type(asked.types, candidate.read) + _RANK / (1 + 0.35 * (candidate.number - 1))
     score += _DEFINES if _defines(asked, candidate.words) else 0.0
     score -= _UNCLEAR if _DANGLING.match(candidate.words) else 0.0

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 _BOUNDARY: Final = re.compile(r"[.!?](?:[\"”’')\]]{0,3})(?=\s+[\"“‘'(\[]{0,2}(?:[A-Z0-9§]))")
 _LAST_WORD: Final = re.compile(r"(\S+)$")
 # After these a full stop ends no sentence, whatever follows.
-_ABBREVIATIONS: Final = frozenset(
-    """no nos sec secs § art arts par para pars fig figs eq vol pp p cf e.g i.e eg ie viz etc. al vs v mr mrs ms dr prof st
+_NEVER: Final = """
+    no nos sec secs § art arts par para pars fig figs eq vol pp p cf e.g i.e eg ie viz etc. al vs v mr mrs ms dr prof st
     gen rep sen hon jr sr dept est approx supp stat reg regs fed cir ch cl pt ed eds rev seq ex app jan feb mar apr jun
-    jul aug sep sept oct nov dec""".split()
-)
+    jul aug sep sept oct nov dec
+"""
 # After these it ends one only when the next word opens a sentence.
-_DOUBTFUL: Final = frozenset("inc corp co ltd llc plc u.s u.s.c u.k e.u n.a l.p a.m p.m etc d.c u.n s.a n.v".split())
-_OPENERS: Final = frozenset(
-    """a an the in on at as for if when while we our it its this that these those they such each any no all under during
-    to by with from there however also upon where what how who you your""".split()
-)
+_SOMETIMES: Final = "inc corp co ltd llc plc u.s u.s.c u.k e.u n.a l.p a.m p.m etc d.c u.n s.a n.v"
+_OPENING: Final = """
+    a an the in on at as for if when while we our it its this that these those they such each any no all under during
+    to by with from there however also upon where what how who you your
+"""
+_ABBREVIATIONS: Final = frozenset(_NEVER.split())
+_DOUBTFUL: Final = frozenset(_SOMETIMES.split())
+_OPENERS: Final = frozenset(_OPENING.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,6 @@ def trimmed(text: str, span: Span) -> Span:
     return Span(start, end)
 
 
-def words_of(text: str) -> Iterator[str]:
-    """The tokens of `text` between white space."""
-    return iter(text.split())
-
-
 def _ends_sentence(text: str, begin: int, match: re.Match[str]) -> bool:
     if text[match.start()] != ".":
         return True
@@ -71,6 +68,5 @@ def _ends_sentence(text: str, begin: int, match: re.Match[str]) -> bool:
         return next_word in _OPENERS
     if re.fullmatch(r"[A-Z]", word):  # an initial, or a letter that numbers something
         return next_word in _OPENERS
-    if re.fullmatch(r"\(?(?:\d{1,2}|[ivxlc]{1,5})", word) and text[begin : match.start()].strip() == word:
-        return False  # "1. First item": a number that opens a line is no sentence
-    return True
+    # "1. First item": a number that opens a line is no sentence.
+    return not (re.fullmatch(r"\(?(?:\d{1,2}|[ivxlc]{1,5})", word) and text[begin : match.start()].strip() == word)

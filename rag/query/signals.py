@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, fields
 from typing import Any, Final
 
 from rag.domain import Passage
-from rag.query.asked import Asked, answers_type, periods, read_question
+from rag.query.asked import answers_type, periods, read_question
 from rag.query.evidence import Evidence
 from rag.query.selecting import Candidate
 from rag.query.words import coverage, stem, stems, tokens
@@ -87,7 +87,8 @@ def measure(
     return Signals(
         best_cosine=cosines[0],
         mean_cosine=sum(cosines[:3]) / len(cosines[:3]),
-        lexical_per_term=max((each.lexical or 0.0 for each in passages), default=0.0) / max(1.0, sum(weights.get(each, 1.0) for each in asked.terms)),
+        lexical_per_term=max((each.lexical or 0.0 for each in passages), default=0.0)
+        / max(1.0, sum(weights.get(each, 1.0) for each in asked.terms)),
         passage_coverage=max((coverage(asked.terms, weights, each) for each in present), default=0.0),
         union_coverage=coverage(asked.terms, weights, union),
         sentence_coverage=max((coverage(asked.terms, weights, each) for each in sentences), default=0.0),

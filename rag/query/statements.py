@@ -1,4 +1,4 @@
-"""Generated text, cut into statements while it streams: each ends with its markers, a line break or a finished table."""
+"""Generated text, cut into statements while it streams; each ends with its markers, its line or its table."""
 
 from __future__ import annotations
 

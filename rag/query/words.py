@@ -15,17 +15,18 @@ from rag.query.vocabulary import ALSO_CALLED, FAMILIES
 _WORD: Final = re.compile(r"[^\W_]+(?:[&'’][^\W_]+)*")
 _THREAD: Final = threading.local()  # a stemmer keeps state while it works: one for each thread
 
-# Words that carry grammar or politeness, not subject matter. Question words belong here: passages state, they do not ask.
-STOP_WORDS: Final = frozenset(
-    """a about above after again all also am an and any anyone are as at be because been before being below between both
+# Words that carry grammar or politeness, not subject matter. Question words are among them: passages do not ask.
+_STOP_WORDS: Final = """
+    a about above after again all also am an and any anyone are as at be because been before being below between both
     but by came can come could did do does doing done down each either else ever every explain few find for from further
     get gets getting give given go got had happen happens has have having he help her here hers him his how however i if
     in into is it its just know let like list many may me might mine more most much must my need needs no nor not now of
-    off on once one only or other our ours out over own please provide really same say says shall she should show so some
-    still such summarize describe tell than that the their theirs them then there these they thing things this those
-    through to too under until up upon us use very want was we were what when where whether which while who whom whose
-    why will with within without would yes yet you your yours""".split()
-)
+    off on once one only or other our ours out over own please provide really same say says shall she should show so
+    some still such summarize describe tell than that the their theirs them then there these they thing things this
+    those through to too under until up upon us use very want was we were what when where whether which while who whom
+    whose why will with within without would yes yet you your yours
+"""
+STOP_WORDS: Final = frozenset(_STOP_WORDS.split())
 
 # Ordered endings. Both sides of a comparison are folded alike, so a word that is folded needlessly still equals itself.
 _SPELLINGS: Final = tuple(
