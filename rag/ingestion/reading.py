@@ -17,7 +17,7 @@ from rag.ingestion.removing import discard, discard_originals
 from rag.ingestion.run import Prepared, Progress, Rules, Run, Source, Stores
 from rag.ingestion.splitting import indexed_text
 from rag.storage.catalog import scope_name
-from rag.storage.registry import NewChunk, Version
+from rag.storage.registry import NewChunk, Registry, Version
 
 
 def prepare(
@@ -50,9 +50,10 @@ def prepare(
                 waiting.append(pool.submit(read, changed[place + ahead]))
             source, item, before = entry
             if isinstance(result, ConnectorError):
-                _withdraw(source, item, result, before, stores, rules)
+                if not _is_passing(result):
+                    _withdraw(source, item, result, before, stores, rules)
                 run.note(item, "failed", result)
-            elif before and _is_same(result, before):
+            elif before and _is_same(result, before, stores.registry):
                 stores.registry.touch(item.id, item.fingerprint)
                 run.note(item, "unchanged")
             else:
@@ -102,21 +103,24 @@ def _new_chunk(node: TextNode, text: str) -> NewChunk:
     )  # fmt: skip
 
 
-def _is_same(prepared: Prepared, before: Document) -> bool:
-    """True when the file was rewritten but holds what is indexed already, labels and dates included."""
+def _is_same(prepared: Prepared, before: Document, registry: Registry) -> bool:
+    """True when the file was rewritten but gives what is indexed already, labels and dates included."""
     if before.state != "indexed":
         return False
-    now = prepared.version.document
-    return (
-        replace(
-            now,
-            state=before.state,
-            fingerprint=before.fingerprint,
-            snapshot_added=before.snapshot_added,
-            updated_at=before.updated_at,
-        )
-        == before
+    version = prepared.version
+    now = replace(
+        version.document,
+        state=before.state,
+        fingerprint=before.fingerprint,
+        snapshot_added=before.snapshot_added,
+        updated_at=before.updated_at,
     )
+    return now == before and {chunk.chunk_id for chunk in version.chunks} == registry.chunk_ids(before.id)
+
+
+def _is_passing(error: ConnectorError) -> bool:
+    """True when the document could not be reached: it stays as it was, and the next run tries again."""
+    return isinstance(error, SourceUnavailable) or getattr(error, "reason", "") == "inaccessible"
 
 
 def _withdraw(

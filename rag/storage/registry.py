@@ -150,6 +150,12 @@ class Registry:
                     found[row.id] = _stored(row)
         return found
 
+    def chunk_ids(self, document_id: str) -> set[str]:
+        """The live chunks of one document."""
+        with self._engine.connect() as connection:
+            query = select(chunks.c.id).where(chunks.c.document_id == document_id)
+            return set(connection.execute(query).scalars())
+
     def chunk_pairs(self) -> set[Pair]:
         """Every `(scope, chunk id)` that must be in Chroma and in the lexical index: no more, no less."""
         with self._engine.connect() as connection:
