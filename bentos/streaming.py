@@ -35,6 +35,14 @@ class EventStream(StreamingResponse):
                 await self._frames.aclose()
 
 
+def event_schema(*names: str) -> dict[str, Any]:
+    """The OpenAPI schema of one event of a stream; `data` is JSON in one line. Without names, events have none."""
+    data = {"data": {"type": "string"}}
+    if not names:
+        return {"type": "object", "properties": data, "required": ["data"]}
+    return {"type": "object", "properties": {"event": {"enum": list(names)}, **data}, "required": ["event", "data"]}
+
+
 def frame(event: str, data: Any) -> str:
     """One server-sent event with JSON data, which never holds a line break."""
     return f"event: {event}\ndata: {to_json(data).decode()}\n\n"

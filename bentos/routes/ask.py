@@ -11,7 +11,7 @@ from bentos import schemas
 from bentos.answering import answer_events, complete, first_of, for_caller, paced
 from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors
 from bentos.principals import Caller
-from bentos.streaming import EventStream, answer_frames
+from bentos.streaming import EventStream, answer_frames, event_schema
 from rag.query.events import AskRequest, Turn
 
 router = APIRouter(tags=["Questions"])
@@ -20,7 +20,9 @@ _STREAM: dict[str, Any] = {
     "description": "The answer. With `stream: true`, server-sent events: any number of `status`, `sentence` and "
     "`citation`, then `answer` and `done`; or `error`, with a problem document, which also ends the stream. A stream "
     "that ends without `done` or `error` was cut. Comment lines keep the connection alive.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {
+        "text/event-stream": {"schema": event_schema("status", "sentence", "citation", "answer", "done", "error")}
+    },
 }
 
 

@@ -20,7 +20,7 @@ from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors
 from bentos.principals import Caller
 from bentos.problems import Problem, problem_from
 from bentos.schemas import Citation
-from bentos.streaming import KEEP_ALIVE, EventStream
+from bentos.streaming import KEEP_ALIVE, EventStream, event_schema
 from rag.domain import Answer
 from rag.query.events import AskRequest, Completed, Event, SentenceReleased, Turn
 from rag.settings import Settings
@@ -51,7 +51,7 @@ async def list_models(settings: TheSettings) -> wire.ModelList:
 
 @router.get("/v1/models/{model:path}", response_model=wire.ModelCard, responses=_errors(404))
 async def get_model(model: str, settings: TheSettings) -> wire.ModelCard:
-    """One model."""
+    """One model, by its name as the list gives it."""
     return wire.ModelCard(id=_known(model, _models(settings)))
 
 
@@ -60,7 +60,7 @@ async def get_model(model: str, settings: TheSettings) -> wire.ModelCard:
     response_model=wire.ChatCompletion,
     responses={
         200: {"description": "The answer; with `stream: true`, chunks as server-sent events, then `[DONE]`.",
-              "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+              "content": {"text/event-stream": {"schema": event_schema()}}},
         **_errors(404, 413, 504),
     },
 )  # fmt: skip

@@ -20,6 +20,7 @@ from chromadb.config import Settings as ChromaSettings
 from chromadb.errors import ChromaError, NotFoundError
 
 from rag.errors import ConfigurationError, IndexMismatch, StorageUnavailable
+from rag.operations.telemetry import vector_query
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ class VectorIndex:
 
     def query(self, scopes: Sequence[str], vector: Vector, limit: int) -> list[tuple[str, float]]:
         """The `limit` nearest chunk ids of each scope with their cosine similarity, best first."""
-        return self.query_many(scopes, vector[np.newaxis, :], limit)[0]
+        with vector_query():
+            return self.query_many(scopes, vector[np.newaxis, :], limit)[0]
 
     def query_many(self, scopes: Sequence[str], vectors: Vector, limit: int) -> list[list[tuple[str, float]]]:
         """As `query`, for float32[n, 384] in one call per scope."""

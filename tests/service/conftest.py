@@ -96,8 +96,10 @@ async def client(app: FastAPI) -> Any:
 class Server:
     """A service in processes of its own, with its address and what it wrote to its log."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path, settings: Settings) -> None:
-        self.process, self.url, self.log, self.settings = process, url, log, settings
+    def __init__(
+        self, process: subprocess.Popen[bytes], url: str, log: Path, settings: Settings, environment: dict[str, str]
+    ) -> None:
+        self.process, self.url, self.log, self.settings, self.environment = process, url, log, settings, environment
 
     def wait_until_ready(self, seconds: float = 120) -> None:
         """Return when questions can be answered."""
@@ -144,13 +146,14 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         folder = tmp_path_factory.mktemp("server")
         log = folder / "log"
         command = command or ("-m", "bentoml", "serve", "bentos.assistant:Assistant", "--port", str(port))
+        environment = _environment(settings, folder) | environment
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, *(each.replace("{port}", str(port)) for each in command)],
                 cwd=cwd, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-                env=_environment(settings, folder) | environment,
+                env=environment,
             )  # fmt: skip
-        servers.append(Server(process, f"http://127.0.0.1:{port}", log, settings))
+        servers.append(Server(process, f"http://127.0.0.1:{port}", log, settings, environment))
         return servers[-1]
 
     yield start

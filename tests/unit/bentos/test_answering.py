@@ -43,6 +43,11 @@ class Work:
             raise
 
 
+async def _read(events: AsyncGenerator[Event | None, None], seen: list[Event | None]) -> None:
+    async for event in events:
+        seen.append(event)  # noqa: PERF401 - what came before an error counts
+
+
 def _request(gone: asyncio.Event) -> Request:
     async def receive() -> dict[str, str]:
         await gone.wait()
@@ -61,8 +66,7 @@ async def test_silence_is_filled_with_heartbeats_until_the_deadline_ends_the_wor
     work = Work(CHECKED, None)
     seen: list[Event | None] = []
     with pytest.raises(TimeoutError):
-        async for event in paced(work.stream(), 0.01, 0.2):
-            seen.append(event)  # noqa: PERF401 - what came before the error counts
+        await _read(paced(work.stream(), 0.01, 0.2), seen)
     assert seen[0] is CHECKED
     assert seen.count(None) >= 3
     assert work.ended == "CancelledError"

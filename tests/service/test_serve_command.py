@@ -1,0 +1,90 @@
+"""`banksight serve`: starts, says what is wrong in one sentence, and ends cleanly."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from bentos.commands import require_protected_and_free
+from bentos.principals import refuse_unprotected
+from rag.errors import ConfigurationError
+from rag.settings import Settings, load_settings
+
+SERVE = ("-m", "rag.cli", "serve", "--port", "{port}")
+
+
+def _settings(**server: Any) -> Settings:
+    return load_settings("test", environment={}, overrides={"server": server})
+
+
+def test_served_api_answers_and_ctrl_c_ends_all_of_it(
+    start_server: Callable[..., Any], make_service_settings: Callable[..., Settings]
+) -> None:
+    server = start_server(make_service_settings(), *SERVE)
+    server.wait_until_ready()
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    assert httpx.get(f"{server.url}/health").json()["status"] == "ok"
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(60) == 0
+    assert not psutil.wait_procs(children, 10)[1]
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_command_line_finds_the_running_service(server: Any, tmp_path: Path, start_server: Callable[..., Any]) -> None:
+    environment = server.environment
+    asked = subprocess.run(
+        [sys.executable, "-m", "rag.cli", "documents", "list"],
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert asked.returncode == 0, asked.stderr
+    assert "lectronic" in asked.stdout
+
+
+def test_data_folder_in_use_ends_the_service_with_one_sentence(server: Any, start_server: Callable[..., Any]) -> None:
+    second = start_server(server.settings, *SERVE)
+    assert second.process.wait(120) == 3
+    last = second.log.read_text().strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert "is in use by process" in last
+
+
+def test_taken_port_is_one_sentence_and_exit_code_3(server: Any) -> None:
+    port = server.url.rsplit(":", 1)[1]
+    refused = subprocess.run(
+        [sys.executable, "-m", "rag.cli", "serve", "--port", port],
+        env=server.environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 3
+    assert f"port {port} on 127.0.0.1 cannot be used" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_free_port_is_accepted_and_left_free(free_port: int) -> None:
+    require_protected_and_free(_settings(port=free_port))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", free_port))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "bank.example"])  # noqa: S104 - what must be refused
+def test_everybody_s_network_without_sign_in_is_refused(host: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"identity\.mode is none"):
+        refuse_unprotected(_settings(host=host))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_this_machine_alone_needs_no_sign_in(host: str) -> None:
+    refuse_unprotected(_settings(host=host))
+
+
+def test_private_network_behind_a_gateway_is_the_operator_s_decision() -> None:
+    overrides = {"server": {"host": "0.0.0.0"}, "identity": {"peers": "private_network"}}  # noqa: S104
+    refuse_unprotected(load_settings("test", environment={}, overrides=overrides))
