@@ -8,13 +8,16 @@ from collections.abc import Iterable, Sequence
 from ui.markdown import answer_markdown, plain_markdown
 from ui.wire import Answer, Citation, DocumentPage, PassageHeader
 
-MAX_TITLE = 48
+MAX_TITLE = 56
 MAX_SECTION = 100
 MAX_TOOLTIP = 420
 MAX_LINK_TITLE = 220
-HAIR_SPACE = "\u200a"
+SHORTEST_HEAD = 6  # characters; a shorter one says too little
+HAIR_SPACE, EM_SPACE = "\u200a", "\u2003"
 _MARKER = re.compile(r"\\\[(\d{1,3})\\\]")
 _PARAGRAPH_SIGN = re.compile(r"§+\s*[\w.-]*\w")
+_ADDENDUM = re.compile(r":\s|\s\(")
+_BULLET = re.compile(r"^(\s*)[-*]\s+(?=\S)")
 _FILE_ENDING = re.compile(r"\.(pdf|docx?|pptx?|xlsx?|csv|html?|md|txt|eml)$", re.IGNORECASE)
 
 
@@ -45,10 +48,25 @@ def place(section: str, page: int, page_label: str) -> str:
     return f"p. {page_label or page}"
 
 
-def citation_label(citation: Citation) -> str:
-    """What stands on a source's button: `[1] 2023 Q2 AAPL · p. 12`."""
-    where = place(citation.section, citation.page, citation.page_label)
-    return f"[{citation.marker}] {shortened(source_title(citation.title), MAX_TITLE)} · {where}"
+def citation_labels(citations: Sequence[Citation]) -> list[str]:
+    """What stands on the buttons of an answer's sources: `[1] 2023 Q2 AAPL · p. 12`.
+
+    The next source in the same document names only its place, `[2] p. 14`: ten buttons of one document stay readable.
+    """
+    labels, before = [], ""
+    for citation in citations:
+        where = place(citation.section, citation.page, citation.page_label)
+        source = f"{short_title(citation.title)} · {where}" if citation.document_id != before else where
+        labels.append(f"[{citation.marker}] {source}")
+        before = citation.document_id
+    return labels
+
+
+def short_title(title: str) -> str:
+    """A document's title for a button: `Regulation E: Electronic Fund Transfers (12 CFR 1005)` is `Regulation E`."""
+    title = source_title(title)
+    head = _ADDENDUM.split(title, maxsplit=1)[0]
+    return shortened(head if len(head) >= SHORTEST_HEAD else title, MAX_TITLE)
 
 
 def citation_tooltip(citation: Citation) -> str:
@@ -123,11 +141,19 @@ def page_markdown(page: DocumentPage) -> str:
     start, end = (page.highlight.start, page.highlight.end) if page.highlight else (0, 0)
     blocks, offset = [], 0
     for line in page.text.split("\n"):
-        block = _highlighted(line, start - offset, end - offset)
+        mark, rest = _bullet(line)
+        skipped = offset + len(line) - len(rest)
+        block = _highlighted(rest, start - skipped, end - skipped)
         if block:
-            blocks.append(block)
+            blocks.append(mark + block)
         offset += len(line) + 1
     return "\n\n".join(blocks) or "*This page has no text.*"
+
+
+def _bullet(line: str) -> tuple[str, str]:
+    """The sign for a list item, indented as deep as it is written, and the words of the item."""
+    found = _BULLET.match(line)
+    return (EM_SPACE * (len(found[1]) // 2) + "• ", line[found.end() :]) if found else ("", line)
 
 
 def _highlighted(line: str, start: int, end: int) -> str:

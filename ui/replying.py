@@ -15,7 +15,7 @@ from ui import wording
 from ui.client import ApiClient
 from ui.conversation import Conversation, FailedQuestion
 from ui.errors import BackendError, BackendFailed, QuestionRejected
-from ui.rendering import citation_label, citation_tooltip, sentence_markdown, step_body, step_name
+from ui.rendering import citation_labels, citation_tooltip, sentence_markdown, step_body, step_name
 from ui.wire import Answer, Citation, PassageHeader, Sentence, Stage, StreamEvent
 
 OPEN_SOURCE = "open_source"
@@ -110,18 +110,21 @@ class Reply:
         await self._drop_running_step()  # some questions are answered without a search
         self._message.content = wording.finished(answer)
         self._message.metadata = {"icon": sign} if (sign := wording.sign(answer)) else None
-        self._message.actions = [_open_source(answer, citation) for citation in answer.citations]
+        self._message.actions = _source_buttons(answer)
         await self._message.send()
 
 
-def _open_source(answer: Answer, citation: Citation) -> cl.Action:
-    return cl.Action(
-        name=OPEN_SOURCE,
-        payload={"answer": answer.id, "marker": citation.marker},
-        label=citation_label(citation),
-        tooltip=citation_tooltip(citation),
-        icon="book-open",
-    )
+def _source_buttons(answer: Answer) -> list[cl.Action]:
+    return [
+        cl.Action(
+            name=OPEN_SOURCE,
+            payload={"answer": answer.id, "marker": citation.marker},
+            label=label,
+            tooltip=citation_tooltip(citation),
+            icon="book-open",
+        )
+        for citation, label in zip(answer.citations, citation_labels(answer.citations), strict=True)
+    ]
 
 
 def _ask_again(reference: str) -> cl.Action:

@@ -6,7 +6,7 @@ import pytest
 
 from ui.rendering import (
     answer_text,
-    citation_label,
+    citation_labels,
     citation_tooltip,
     page_markdown,
     quote_card,
@@ -31,11 +31,30 @@ def citation(**fields: object) -> Citation:
         ({"title": "2023 Q2 AAPL.pdf", "page": 12, "marker": 2}, "[2] 2023 Q2 AAPL · p. 12"),
         ({"title": "fees.xlsx", "page": 2, "page_label": "Overdrafts"}, "[1] fees · Overdrafts"),
         ({"title": "10-Q", "page": 3, "page_label": "17", "section": "Item 2."}, "[1] 10-Q · p. 17"),
-        ({"title": "word " * 40}, "[1] " + ("word " * 9).strip() + "… · p. 1"),
+        ({"title": "word " * 40}, "[1] " + ("word " * 11).strip() + "… · p. 1"),
     ],
 )
 def test_a_button_names_document_and_place(fields: dict[str, object], label: str) -> None:
-    assert citation_label(citation(**fields)) == label
+    assert citation_labels([citation(**fields)]) == [label]
+
+
+def test_sources_of_the_same_document_are_named_once_in_a_row() -> None:
+    sources = [
+        citation(
+            marker=1, title="Regulation E: Electronic Fund Transfers (12 CFR Part 1005)", section="§ 1005.11 Errors"
+        ),
+        citation(
+            marker=2, title="Regulation E: Electronic Fund Transfers (12 CFR Part 1005)", section="§ 1005.18 Cards"
+        ),
+        citation(marker=3, document_id="d2", title="Form 10-Q (2023)", page=4),
+        citation(marker=4, title="Rate: a table"),
+    ]
+    assert citation_labels(sources) == [
+        "[1] Regulation E · § 1005.11",
+        "[2] § 1005.18",
+        "[3] Form 10-Q · p. 4",
+        "[4] Rate: a table · p. 1",
+    ]
 
 
 def test_a_tooltip_is_the_quote_cut_at_a_word() -> None:
@@ -93,6 +112,11 @@ def test_quoted_words_are_bold_across_lines() -> None:
 
 def test_a_quote_inside_a_word_still_becomes_bold() -> None:
     assert page_markdown(page("(quote).next", "(quote).")) == "**\\(quote\\)\\.**\u200anext"
+
+
+def test_list_items_of_a_page_keep_their_depth_and_their_quote() -> None:
+    assert page_markdown(page("- one\n  - two words", "two")) == "• one\n\n\u2003• **two** words"
+    assert page_markdown(page("- one -1", "- one")) == "• **one** \\-1"
 
 
 def test_a_page_without_a_quote_or_without_text_is_readable() -> None:
