@@ -25,6 +25,7 @@ from rag.models.extractive import ExtractiveLLM
 from rag.operations.consistency import Consistency, check
 from rag.query.pipeline import QueryPipeline
 from rag.query.retrieval import Searcher
+from rag.query.similarity import SentenceVectors
 from rag.settings import Settings, SourceSettings, SplittingSettings
 from rag.storage.catalog import Catalog
 from rag.storage.database import open_database
@@ -228,10 +229,11 @@ def open_workspace(
     searcher = Searcher(
         embedding, stores.vectors, stores.lexical, stores.catalog, registry, settings.retrieval, settings.collections
     )
+    sentences = SentenceVectors(embedding)  # the decision and the engine look at the same sentences
     answering = QueryPipeline(
         searcher=searcher,
-        llm=ExtractiveLLM(embedding=embedding, max_sentences=settings.generation.max_sentences),
-        embedding=embedding,
+        llm=ExtractiveLLM(embedding=sentences, max_sentences=settings.generation.max_sentences),
+        embedding=sentences,
         catalog=stores.catalog,
         settings=settings,
         page=registry.page,
