@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from ui.markdown import answer_markdown, plain_markdown
 from ui.wire import Answer, Citation, DocumentPage, PassageHeader
 
-MAX_TITLE = 56
+MAX_TITLE = 64
 MAX_SECTION = 100
 MAX_TOOLTIP = 420
 MAX_LINK_TITLE = 220
 SHORTEST_HEAD = 6  # characters; a shorter one says too little
-HAIR_SPACE, EM_SPACE = "\u200a", "\u2003"
-_MARKER = re.compile(r"\\\[(\d{1,3})\\\]")
+HAIR_SPACE, EM_SPACE, NO_BREAK_SPACE = "\u200a", "\u2003", "\u00a0"
+_MARKER = re.compile(r"( ?)\\\[(\d{1,3})\\\]")
 _PARAGRAPH_SIGN = re.compile(r"§+\s*[\w.-]*\w")
 _ADDENDUM = re.compile(r":\s|\s\(")
 _BULLET = re.compile(r"^(\s*)[-*]\s+(?=\S)")
@@ -81,7 +81,7 @@ def panel_title(citation: Citation) -> str:
 
 def sentence_markdown(text: str) -> str:
     """A piece of an answer while it streams. Its markers are links that the page's script turns into button clicks."""
-    return _MARKER.sub(r"[\[\1\]](#source-\1)", answer_markdown(text))
+    return _MARKER.sub(_marker_link, answer_markdown(text))
 
 
 def answer_text(answer: Answer) -> str:
@@ -89,13 +89,18 @@ def answer_text(answer: Answer) -> str:
     quotes = {citation.marker: citation for citation in answer.citations}
 
     def linked(found: re.Match[str]) -> str:
-        citation = quotes.get(int(found[1]))
+        citation = quotes.get(int(found[2]))
         if citation is None:
             return found[0]
         title = _link_title(f"{panel_title(citation)}: {shortened(citation.quote, MAX_LINK_TITLE)}")
-        return f'[\\[{found[1]}\\]](#source-{found[1]} "{title}")'
+        return _marker_link(found, f' "{title}"')
 
     return _MARKER.sub(linked, answer_markdown(answer.text))
+
+
+def _marker_link(found: re.Match[str], title: str = "") -> str:
+    space = NO_BREAK_SPACE if found[1] else ""  # a marker never starts a line
+    return f"{space}[\\[{found[2]}\\]](#source-{found[2]}{title})"
 
 
 def _link_title(text: str) -> str:

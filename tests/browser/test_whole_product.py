@@ -83,7 +83,7 @@ def test_a_regulation_is_quoted_word_for_word_where_it_stands(addresses: tuple[s
     chat = visit_of(addresses[1])
     page = chat.home()
     chat.ask("What are the error-resolution deadlines for an unauthorised electronic transfer?")
-    expect(page.get_by_role("button", name=re.compile(r"^Searched \d+ passages"))).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile(r"Searched \d+ passages in 1 document"))).to_be_visible()
     source = page.get_by_role("button", name=re.compile(r"^\[1\] ")).first
     expect(source).to_be_visible()
     expect(page.locator('[data-step-type="assistant_message"]').last).to_contain_text("[1]")

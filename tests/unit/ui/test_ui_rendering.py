@@ -31,7 +31,7 @@ def citation(**fields: object) -> Citation:
         ({"title": "2023 Q2 AAPL.pdf", "page": 12, "marker": 2}, "[2] 2023 Q2 AAPL · p. 12"),
         ({"title": "fees.xlsx", "page": 2, "page_label": "Overdrafts"}, "[1] fees · Overdrafts"),
         ({"title": "10-Q", "page": 3, "page_label": "17", "section": "Item 2."}, "[1] 10-Q · p. 17"),
-        ({"title": "word " * 40}, "[1] " + ("word " * 11).strip() + "… · p. 1"),
+        ({"title": "word " * 40}, "[1] " + ("word " * 12).strip() + "… · p. 1"),
     ],
 )
 def test_a_button_names_document_and_place(fields: dict[str, object], label: str) -> None:
@@ -65,14 +65,16 @@ def test_a_tooltip_is_the_quote_cut_at_a_word() -> None:
 
 
 def test_markers_become_links_to_their_buttons() -> None:
-    assert sentence_markdown("Ten days [1] or [12].") == "Ten days [\\[1\\]](#source-1) or [\\[12\\]](#source-12)."
+    assert sentence_markdown("Ten days [1] or [12].") == (
+        "Ten days\u00a0[\\[1\\]](#source-1) or\u00a0[\\[12\\]](#source-12)."
+    )
 
 
 def test_a_finished_answer_shows_the_quote_at_its_marker_and_none_at_an_unknown_one() -> None:
     cited = citation(quote='It says "ten" \\ & `more`\ndays', section="§ 1005.11 Errors")
     text = answer_text(Answer(id="a", text="Ten [1], eleven [2].", citations=(cited,)))
     assert text == (
-        """Ten [\\[1\\]](#source-1 "Regulation E · § 1005.11: It says 'ten'  and 'more' days"), eleven \\[2\\]."""
+        """Ten\u00a0[\\[1\\]](#source-1 "Regulation E · § 1005.11: It says 'ten'  and 'more' days"), eleven \\[2\\]."""
     )
 
 
