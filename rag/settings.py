@@ -106,7 +106,6 @@ class RetrievalSettings(Section):
     max_top_k: int = Field(ge=1)
     dense_weight: float = Field(ge=0, le=1)
     name_weight: float = Field(ge=0, le=1)
-    page_weight: float = Field(ge=0, le=1)
     figure_hints: Literal["on", "off"]
 
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any, Final
 
 import numpy as np
 
-# MiniLM's tokeniser reads a run of more than 100 characters as one unknown word; such runs are cut into pieces that
-# are still longer than that, and each piece is charged what ordinary text of its length would cost.
-_LONG_WORD = 240
-_LONG_WORD_COST = 60
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
-_WORD = re.compile(r"\S+")
-_SENTENCE_END = re.compile(r"[.!?;:…。！？][\"'”’)\]]*$")
-_ITEM = re.compile(r"(?:\([A-Za-z0-9]{1,5}\)|[•●▪◦‣–—*-]|(?:\d{1,3}|[A-Za-z])[.)]|§+)(?=\s)")
-_ROW = re.compile(r"[^\n]*(?:\t| \| )[^\n]*")
+# MiniLM's tokeniser reads a run of more than 100 characters as one unknown word. Such runs are cut into pieces that
+# are still longer than that, and each piece is charged what ordinary text of its length would cost.
+_LONG_WORD: Final = 240
+_LONG_WORD_COST: Final = 60
+
+# None of these patterns can start a long match at many places, so all are linear in the text.
+_WORD: Final = re.compile(r"\S+")
+_SENTENCE_END: Final = re.compile(r"[.!?;:…。！？][\"'”’)\]]*(?=\s)")
+_LINE_END: Final = re.compile(r"[\n\r\f]\s*")
+_ITEM: Final = re.compile(r"(?:\([A-Za-z0-9]{1,5}\)|[•●▪◦‣–—*-]|(?:\d{1,3}|[A-Za-z])[.)]|§{1,2})(?=\s)")
+_CELLS: Final = ("\t", " | ")
 
 
 class Pause(IntEnum):
@@ -35,18 +40,18 @@ class Pause(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of one page, in order: character spans, costs in word pieces, and the pause in front of each.
+    """The words of one page, in order: character spans, word pieces before each, and the pause in front of each.
 
-    `row[i]` is the index of the first word of the table row that word i stands in, or -1 outside tables; `table[i]` is
-    the index of the first word of the table.
+    `before[i]` is the cost of all words before word i; it has one entry more than there are words. `row[i]` is the
+    first word of the table row that word i stands in, `table[i]` that of the table; -1 outside tables.
     """
 
-    starts: list[int]
-    ends: list[int]
-    costs: list[int]
-    pauses: list[Pause]
-    row: list[int]
-    table: list[int]
+    starts: Numbers
+    ends: Numbers
+    before: Numbers
+    pauses: Numbers
+    row: Numbers
+    table: Numbers
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -54,80 +59,81 @@ class Words:
 
 def words_of(text: str, piece_starts: Sequence[int], headings: Sequence[int]) -> Words:
     """The words of a page. `piece_starts` are the ascending offsets of its word pieces, `headings` of its headings."""
-    words = Words([], [], [], [], [], [])
-    for match in _WORD.finditer(text):
-        _append(words, text, match.start(), match.end())
-    _mark_headings(words, headings)
-    _mark_tables(words, text)
-    _charge(words, piece_starts)
-    return words
+    spans = np.array([span for match in _WORD.finditer(text) for span in _short(*match.span())], dtype=np.int64)
+    starts, ends = spans.reshape(-1, 2).T if len(spans) else np.empty((2, 0), dtype=np.int64)
+    row, table = _rows(text, starts)
+    return Words(
+        starts=starts,
+        ends=ends,
+        before=_costs_before(starts, ends, piece_starts),
+        pauses=_pauses(text, starts, headings, row, table),
+        row=row,
+        table=table,
+    )
 
 
-def _append(words: Words, text: str, start: int, end: int) -> None:
+def _short(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The span of a word, or its pieces where nobody could read it as one word."""
     pieces = max(1, (end - start) // _LONG_WORD)
     step = (end - start) // pieces
-    previous = words.ends[-1] if words.ends else 0
-    words.pauses.append(_pause(text, previous, start) if words.ends else Pause.PARAGRAPH)
-    words.pauses.extend([Pause.WORD] * (pieces - 1))
-    words.starts.extend(start + step * n for n in range(pieces))
-    words.ends.extend([*(start + step * n for n in range(1, pieces)), end])
+    for number in range(pieces):
+        yield start + step * number, end if number == pieces - 1 else start + step * (number + 1)
 
 
-def _pause(text: str, previous_end: int, start: int) -> Pause:
-    """The pause between two words, from the white space between them and the characters around it."""
-    sentence = _SENTENCE_END.search(text, max(0, previous_end - 4), previous_end) is not None
-    if start - previous_end == 1 and text[previous_end] not in "\n\r\f":
-        return Pause.SENTENCE if sentence else Pause.WORD
-    gap = text[previous_end:start].replace("\r\n", "\n")
-    lines = gap.count("\n") + gap.count("\r") + gap.count("\f")
-    if lines == 0:
-        return Pause.SENTENCE if sentence else Pause.WORD
-    if lines > 1:
+def _costs_before(starts: Numbers, ends: Numbers, piece_starts: Sequence[int]) -> Numbers:
+    """Sums of costs. A word costs the word pieces that begin in it; at least one, so that every window is finite."""
+    edges = np.searchsorted(np.asarray(piece_starts, dtype=np.int64), np.append(starts, ends[-1:]))
+    costs = np.maximum(np.diff(edges), 1) if len(starts) else np.empty(0, dtype=np.int64)
+    costs = np.where(ends - starts >= _LONG_WORD, np.maximum(costs, _LONG_WORD_COST), costs)
+    return np.concatenate(([0], np.cumsum(costs, dtype=np.int64)))
+
+
+def _pauses(text: str, starts: Numbers, headings: Sequence[int], row: Numbers, table: Numbers) -> Numbers:
+    """The strongest pause in front of each word, from the characters between it and the word before."""
+    pauses = np.zeros(len(starts) + 1, dtype=np.int64)  # one more: what stands behind the last word has no place
+    sentences = [match.end() for match in _SENTENCE_END.finditer(text)]
+    pauses[np.searchsorted(starts, sentences)] = Pause.SENTENCE
+    lines = [(match.start(), _line_pause(text, match)) for match in _LINE_END.finditer(text)]
+    for place, pause in zip(np.searchsorted(starts, [offset for offset, _ in lines]).tolist(), lines, strict=True):
+        after_sentence = pause[1] is Pause.LINE and pauses[place] == Pause.SENTENCE
+        pauses[place] = Pause.SENTENCE_AND_LINE if after_sentence else max(pauses[place], pause[1])
+    row_starts = np.unique(row[(row >= 0) & (row > table)])
+    pauses[row_starts] = np.maximum(pauses[row_starts], Pause.ROW)
+    pauses[np.searchsorted(starts, list(headings))] = Pause.HEADING
+    return pauses[:-1]
+
+
+def _line_pause(text: str, line_end: re.Match[str]) -> Pause:
+    gap = line_end.group().replace("\r\n", "\n")
+    if gap.count("\n") + gap.count("\r") + gap.count("\f") > 1:
         return Pause.PARAGRAPH
-    if _ITEM.match(text, start):
-        return Pause.ITEM
-    return Pause.SENTENCE_AND_LINE if sentence else Pause.LINE
+    return Pause.ITEM if _ITEM.match(text, line_end.end()) else Pause.LINE
 
 
-def _mark_headings(words: Words, headings: Sequence[int]) -> None:
-    for index in np.searchsorted(np.asarray(words.starts, dtype=np.int64), list(headings)).tolist():
-        if index < len(words):
-            words.pauses[index] = Pause.HEADING
-
-
-def _mark_tables(words: Words, text: str) -> None:
-    """Two or more lines in a row with cell separators are a table; its first line is its header."""
-    count = len(words)
-    words.row.extend([-1] * count)
-    words.table.extend([-1] * count)
-    starts = np.asarray(words.starts, dtype=np.int64)
-    table, last_end = -1, -2
-    previous: tuple[int, int] | None = None
-    for match in _ROW.finditer(text):
-        low, high = np.searchsorted(starts, [match.start(), match.end()]).tolist()
-        if low == high:
-            continue
-        if match.start() - last_end > 2:  # more than one line break away from the row before
-            table, previous = low, (low, high)
+def _rows(text: str, starts: Numbers) -> tuple[Numbers, Numbers]:
+    """Two or more lines with cell separators after each other are a table; its first line is its header."""
+    row, table = np.full((2, len(starts)), -1, dtype=np.int64)
+    lines: list[tuple[int, int]] = []
+    for start, end, has_cells in _lines(text):
+        if has_cells:
+            lines.append((start, end))
         else:
-            for first, end in (previous, (low, high)) if previous else ((low, high),):
-                _mark_row(words, table, first, end)
-            previous = None
-        last_end = match.end()
+            _mark(row, table, starts, lines)
+            lines = []
+    _mark(row, table, starts, lines)
+    return row, table
 
 
-def _mark_row(words: Words, table: int, first: int, end: int) -> None:
-    words.row[first:end] = [first] * (end - first)
-    words.table[first:end] = [table] * (end - first)
-    if first > table:
-        words.pauses[first] = max(words.pauses[first], Pause.ROW)
+def _lines(text: str) -> Iterator[tuple[int, int, bool]]:
+    start = 0
+    for line in text.split("\n"):
+        yield start, start + len(line), any(separator in line for separator in _CELLS) and not line.isspace()
+        start += len(line) + 1
 
 
-def _charge(words: Words, piece_starts: Sequence[int]) -> None:
-    """Cost of a word: how many word pieces begin in it. At least one, so that every window is finite."""
-    edges = np.searchsorted(np.asarray(piece_starts, dtype=np.int64), np.asarray([*words.starts, *words.ends[-1:]]))
-    costs = np.maximum(np.diff(edges), 1).tolist() if len(words) else []
-    long = [end - start >= _LONG_WORD for start, end in zip(words.starts, words.ends, strict=True)]
-    words.costs.extend(
-        max(cost, _LONG_WORD_COST) if is_long else cost for cost, is_long in zip(costs, long, strict=True)
-    )
+def _mark(row: Numbers, table: Numbers, starts: Numbers, lines: Sequence[tuple[int, int]]) -> None:
+    if len(lines) < 2:
+        return
+    edges = np.searchsorted(starts, lines)
+    for first, end in edges.tolist():
+        row[first:end], table[first:end] = first, edges[0, 0]

@@ -8,9 +8,13 @@ word is looked at a bounded number of times, so time is linear in the text.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from llama_index.core.schema import BaseNode, TextNode, TransformComponent
 from pydantic import ConfigDict, SkipValidation
 from tokenizers import Tokenizer
@@ -19,14 +23,16 @@ from connectors.base import Page, SourceDocument
 from rag.ingestion.pauses import Pause, Words, words_of
 from rag.settings import SplittingSettings
 
-SPLITTING_VERSION = "1"  # changes whenever the same page would give other chunks or other indexed text
 SPLITTING_VERSION = "1"  # whatever makes the same page give other chunks changes this; indexes then ask to be rebuilt
 SECTION_SEPARATOR = " > "
 _SPECIAL_PIECES = 2  # [CLS] and [SEP]
 _TITLE_PIECES = 32  # most that a title may take of a window, estimated
 _SECTION_PIECES = 48
 _HEADER_PIECES = 48
+_HEADER_WORDS = 64
 _SECTION_MINIMUM = 4  # a heading starts a new chunk once the open one holds this fraction of its room: 1/4
+
+_Path = tuple[tuple[int, str], ...]  # levels and headings in force, outermost first
 
 
 class PageSplitter(TransformComponent):
@@ -54,48 +60,55 @@ class PageSplitter(TransformComponent):
 
     def _split_pages(self, document_id: str, title: str, pages: Sequence[Page]) -> list[TextNode]:
         encodings = self.tokenizer.encode_batch([page.text for page in pages], add_special_tokens=False)
-        path: list[tuple[int, str]] = []
+        path: _Path = ()
         chunks: list[TextNode] = []
         for page, encoding in zip(pages, encodings, strict=True):
-            headings = sorted(page.headings)
+            headings = deque(sorted(page.headings))
             words = words_of(page.text, [start for start, _ in encoding.offsets], [offset for offset, _, _ in headings])
-            for first, end in self._spans(page.text, words, title, headings, list(path)):
-                start = words.starts[first]
-                section = _section([*path, *((level, name) for at, level, name in headings if at <= start)])
-                chunks.append(_chunk(document_id, title, section, page, words, first, end))
-            path = _path([*path, *((level, name) for _, level, name in headings)])
+            first = 0
+            while first < len(words):
+                start = int(words.starts[first])
+                while headings and headings[0][0] <= start:
+                    path = _below(path, *headings.popleft()[1:])
+                place = _Place(document_id, title, _section(path), _header(page.text, words, first))
+                end = _cut(words, first, self._room(place.prefix))
+                chunks.append(_chunk(place, page, start, int(words.ends[end - 1])))
+                first = self._next(words, first, end)
+            for _, level, name in headings:
+                path = _below(path, level, name)
         return chunks
-
-    def _spans(
-        self, text: str, words: Words, title: str, headings: Sequence[tuple[int, int, str]], path: list[tuple[int, str]]
-    ) -> Iterator[tuple[int, int]]:
-        """Word ranges `[first, end)` of the chunks of one page."""
-        first = 0
-        while first < len(words):
-            start = words.starts[first]
-            section = _section([*path, *((level, name) for at, level, name in headings if at <= start)])
-            room = self._room(_prefix(title, section, _header(text, words, first)))
-            end = _cut(words, first, room)
-            yield first, end
-            first = self._next(words, first, end)
 
     def _room(self, prefix: str) -> int:
         """Word pieces left for the text; at least half of the window, whatever the prefix takes."""
-        taken = len(self.tokenizer.encode(prefix, add_special_tokens=False).ids) if prefix else 0
+        taken = _pieces(self.tokenizer, prefix) if prefix else 0
         return max(self.window_tokens - _SPECIAL_PIECES - taken, self.window_tokens // 2)
 
     def _next(self, words: Words, first: int, end: int) -> int:
         """Where the next chunk starts: at the cut, or earlier where the cut fell inside a paragraph."""
         if end >= len(words) or words.pauses[end] > Pause.SENTENCE_AND_LINE or words.row[end] >= 0:
             return end
-        left, best = self.overlap_tokens, end
-        for index in range(end - 1, first, -1):
-            left -= words.costs[index]
-            if left < 0 or words.pauses[index] > Pause.SENTENCE_AND_LINE:
+        earliest = max(first + 1, int(np.searchsorted(words.before, words.before[end] - self.overlap_tokens)))
+        best = end
+        for index in range(end - 1, earliest - 1, -1):
+            if words.pauses[index] > Pause.SENTENCE_AND_LINE:
                 break
             if words.pauses[index] >= min(Pause.LINE, words.pauses[end]):
                 best = index
         return best
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What stands over a chunk."""
+
+    document_id: str
+    title: str
+    section: str
+    header: str
+
+    @property
+    def prefix(self) -> str:
+        return _prefix(self.title, self.section, self.header)
 
 
 def split(document: SourceDocument, tokenizer: Tokenizer, settings: SplittingSettings) -> list[TextNode]:
@@ -119,34 +132,27 @@ def indexed_text(node: TextNode) -> str:
 
 def _cut(words: Words, first: int, room: int) -> int:
     """The end of the chunk that starts at word `first`: the strongest, then latest pause that leaves it half full."""
-    used, end = words.costs[first], first + 1
-    half, best = -1, -1
-    while end < len(words) and used + words.costs[end] <= room:
-        if words.pauses[end] is Pause.HEADING and used * _SECTION_MINIMUM >= room:
-            return end
-        if used * 2 >= room and (half < 0 or words.pauses[end] >= words.pauses[best]):
-            half, best = half if half >= 0 else end, end
-        used += words.costs[end]
-        end += 1
+    spent = words.before[first]
+    end = max(first + 1, int(np.searchsorted(words.before, spent + room, side="right")) - 1)
+    heading = np.flatnonzero(words.pauses[first + 1 : end] == Pause.HEADING) + first + 1
+    early = heading[(words.before[heading] - spent) * _SECTION_MINIMUM >= room]
+    if len(early):
+        return int(early[0])
     if end >= len(words):
-        return end
-    row = words.row[end]
-    if row > first:  # the row that does not fit goes to the next chunk whole
-        return row
-    if half < 0 or words.pauses[end] >= words.pauses[best]:
-        return end
-    return best
+        return len(words)
+    if words.row[end] > first:  # the row that does not fit goes to the next chunk whole
+        return int(words.row[end])
+    half = max(first + 1, int(np.searchsorted(words.before, spent + room / 2)))
+    return end - int(np.argmax(words.pauses[half : end + 1][::-1])) if half <= end else end
 
 
 def _header(text: str, words: Words, first: int) -> str:
     """The first line of the table that word `first` stands in, unless the chunk starts with that line."""
-    table = words.table[first]
+    table = int(words.table[first])
     if table < 0 or words.row[first] == table:
         return ""
-    last = table
-    while last + 1 < len(words) and words.row[last + 1] == table:
-        last += 1
-    return _shortened(text[words.starts[table] : words.ends[last]], _HEADER_PIECES)
+    width = int(np.count_nonzero(words.row[table : table + _HEADER_WORDS] == table))
+    return _shortened(text[words.starts[table] : words.ends[table + width - 1]], _HEADER_PIECES)
 
 
 def _prefix(title: str, section: str, header: str) -> str:
@@ -173,34 +179,33 @@ def _estimate(word: str) -> int:
     return -(-letters // 4) + -(-digits // 2) + len(word) - letters - digits
 
 
-def _path(headings: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
-    """The headings in force after all of these: a heading ends those of its level and below."""
-    path: list[tuple[int, str]] = []
-    for level, name in headings:
-        while path and path[-1][0] >= level:
-            path.pop()
-        path.append((level, name))
-    return path
+def _below(path: _Path, level: int, name: str) -> _Path:
+    """The headings in force after one more: it ends those of its level and below."""
+    return (*(each for each in path if each[0] < level), (level, name))
 
 
-def _section(headings: Sequence[tuple[int, str]]) -> str:
-    return SECTION_SEPARATOR.join(" ".join(name.split()) for _, name in _path(headings) if name.strip())
+def _section(path: _Path) -> str:
+    return SECTION_SEPARATOR.join(" ".join(name.split()) for _, name in path if name.strip())
 
 
-def _chunk(document_id: str, title: str, section: str, page: Page, words: Words, first: int, end: int) -> TextNode:
-    start, stop = words.starts[first], words.ends[end - 1]
-    text = page.text[start:stop]
+def _chunk(place: _Place, page: Page, start: int, end: int) -> TextNode:
+    text = page.text[start:end]
     metadata: dict[str, Any] = {
-        "document_id": document_id,
-        "title": title,
-        "section": section,
+        "document_id": place.document_id,
+        "title": place.title,
+        "section": place.section,
         "page": page.number,
         "page_label": page.label,
         "start": start,
-        "end": stop,
+        "end": end,
     }
-    if header := _header(page.text, words, first):
-        metadata["header"] = header
-    identity = "\x00".join((document_id, str(page.number), str(start), str(stop), text))
+    if place.header:
+        metadata["header"] = place.header
+    identity = "\x00".join((place.document_id, str(page.number), str(start), str(end), text))
     digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
-    return TextNode(id_=f"{document_id}-{page.number}-{digest[:20]}", text=text, metadata=metadata)
+    return TextNode(id_=f"{place.document_id}-{page.number}-{digest[:20]}", text=text, metadata=metadata)
+
+
+@lru_cache(maxsize=4096)
+def _pieces(tokenizer: Tokenizer, text: str) -> int:
+    return len(tokenizer.encode(text, add_special_tokens=False).ids)

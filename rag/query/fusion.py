@@ -6,7 +6,7 @@ of the best. Reciprocal ranks throw these distances away, and were never best on
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,31 +18,24 @@ _EQUAL = 1e-9  # cosines closer than this are the same
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What is known of each candidate, in parallel: raw cosine and BM25 (0: not found), weights and names in 0..1.
-
-    `pages` tells which candidates stand on the same page of the same document.
-    """
+    """What is known of each candidate, in parallel: raw cosine and BM25 (0: not found), weights and names in 0..1."""
 
     ids: Sequence[str]
     cosines: Scores
     lexical: Scores
     weights: Scores
     names: Scores
-    pages: Sequence[Hashable]
 
 
-def fused(candidates: Candidates, name_weight: float, page_weight: float) -> Scores:
+def fused(candidates: Candidates, name_weight: float) -> Scores:
     """A score in 0..1 for each candidate.
 
-    The weighted sum of both searches; plus `name_weight` times how well the document's title bears the names in the
-    question; plus `page_weight` times the best other candidate of the same page, because a page with two passages on
-    the subject is more likely the one that was meant.
+    The weighted sum of both searches, plus `name_weight` times how well the document's title bears the names in the
+    question.
     """
     weights = candidates.weights
     sums = weights * spread(candidates.cosines) + (1 - weights) * share_of_best(candidates.lexical)
-    sums = sums + name_weight * candidates.names
-    sums = sums + page_weight * best_neighbour(sums, candidates.pages)
-    return np.asarray(sums / ((1 + name_weight) * (1 + page_weight)), dtype=np.float64)
+    return np.asarray((sums + name_weight * candidates.names) / (1 + name_weight), dtype=np.float64)
 
 
 def ranked(ids: Sequence[str], scores: Scores) -> list[int]:
@@ -62,20 +55,3 @@ def share_of_best(values: Scores) -> Scores:
     """Values as shares of the greatest; all 0 where nothing was found."""
     most = float(values.max()) if len(values) else 0.0
     return values / most if most > 0 else np.zeros_like(values)
-
-
-def best_neighbour(values: Scores, groups: Sequence[Hashable]) -> Scores:
-    """For each value the greatest other value of its group; 0 where it stands alone."""
-    first: dict[Hashable, int] = {}
-    second: dict[Hashable, int] = {}
-    for position in np.argsort(-values, kind="stable").tolist():
-        group = groups[position]
-        if group not in first:
-            first[group] = position
-        else:
-            second.setdefault(group, position)
-    neighbours = np.zeros_like(values)
-    for position, group in enumerate(groups):
-        if group in second:
-            neighbours[position] = values[second[group] if position == first[group] else first[group]]
-    return neighbours

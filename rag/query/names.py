@@ -20,19 +20,31 @@ from rag.query.words import STOP_WORDS, stem
 _WORD: Final = re.compile(r"[^\W_]+")
 _PART: Final = re.compile(r"[^\W\d_]+|\d+")
 _SHORT_NAME: Final = re.compile(r"\d{1,2}[a-z]{1,2}|[a-z]\d{1,2}")  # 3m, 10q, q2, g7: whole, unlike fy2022 and 2023q2
+_SENTENCE_START: Final = re.compile(r"(?:^|[.!?:;])[\s\"'“‘(]*$")
+_LOOK_BACK: Final = 4  # characters in which a sentence's end and an opening quotation mark fit
 _POSSESSIVE: Final = re.compile(r"['’]s\b")
-_FULL: Final = 1.0
 
 
 def named(question: str) -> frozenset[str]:
     """The names in a question, folded: single words, and neighbours run together, as file names write them."""
     groups: list[list[str]] = [[]]
-    for word in _WORD.findall(_POSSESSIVE.sub("", question)):
-        if word.lower() in STOP_WORDS or not (word[0].isupper() or any(map(str.isdigit, word))):
-            groups.append([])
+    for match in _WORD.finditer(_POSSESSIVE.sub("", question)):
+        if _is_name(match):
+            groups[-1].extend(_parts(match.group()))
         else:
-            groups[-1].extend(_parts(word))
+            groups.append([])
     return frozenset(each for group in groups for each in _folded(group))
+
+
+def _is_name(match: re.Match[str]) -> bool:
+    """A word with a digit, in capitals, or with a capital that does not come from the start of a sentence."""
+    word = match.group()
+    if word.lower() in STOP_WORDS:
+        return False
+    if word.isupper() or any(map(str.isdigit, word)):
+        return True
+    before = match.string[max(0, match.start() - _LOOK_BACK) : match.start()]
+    return word[0].isupper() and _SENTENCE_START.search(before) is None
 
 
 @lru_cache(maxsize=65_536)
@@ -53,7 +65,9 @@ def matches(question: str, titles: Mapping[str, str]) -> dict[str, float]:
     found = {document_id: asked & title_words(title) for document_id, title in titles.items()}
     frequency = Counter(word for words in found.values() for word in words)
     worth = {word: math.log(len(titles) / count) / math.log(len(titles)) for word, count in frequency.items()}
-    return {key: min(_FULL, sum(worth[word] for word in words)) for key, words in found.items()}
+    sums = {key: sum(worth[word] for word in words) for key, words in found.items()}
+    full = max(1.0, *sums.values())
+    return {key: borne / full for key, borne in sums.items()}
 
 
 def _parts(word: str) -> list[str]:

@@ -75,7 +75,7 @@ class Searcher:
         vector = self._embedding.embed([f"{question} {hints}" if hints else question])[0]
         found = self._candidates(question, hints, vector, scopes, principal, narrow, top_k)
         candidates = self._described(found, question)
-        scores = fused(candidates, self._settings.name_weight, self._settings.page_weight)
+        scores = fused(candidates, self._settings.name_weight)
         return self._passages(candidates, scores, top_k)
 
     async def asearch(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> list[Passage]:
@@ -160,7 +160,6 @@ class Searcher:
             lexical=np.array([found.lexical.get(chunk_id, 0.0) for chunk_id in ids], dtype=np.float64),
             weights=np.array([weights[document_id] for document_id in documents], dtype=np.float64),
             names=np.array([names[document_id] for document_id in documents], dtype=np.float64),
-            pages=[chunk_id.rsplit("-", 1)[0] for chunk_id in ids],
         )
 
     def _passages(self, candidates: Candidates, scores: Scores, top_k: int) -> list[Passage]:
