@@ -59,7 +59,8 @@ def _end_if_asked(error: BankSightError) -> None:
     http={"host": settings.server.host, "port": settings.server.port},
     # Deadlines and the limit of requests in flight are the application's, which answers with problem documents.
     traffic={"timeout": _LONGER_THAN_ANY_UPLOAD_SECONDS},
-    # Requests are measured by route; BentoML's access log would write the ids in paths.
+    # We measure by route template. BentoML would label its metrics, and fill its access log, with the ids in paths.
+    metrics={"enabled": False},
     logging={"access": {"enabled": False}},
 )
 class Assistant:

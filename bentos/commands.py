@@ -26,6 +26,7 @@ def serve(host: str | None, port: int | None) -> int:
             os.environ[f"BANKSIGHT__SERVER__{name}"] = str(value)  # the workers read the configuration themselves
     settings = load_settings()
     require_protected_and_free(settings)
+    os.environ.setdefault("BENTOML_HOME", str(_writable(settings.data_dir / "bentoml")))
     with tempfile.TemporaryDirectory(prefix="banksight-serve-") as folder:
         failure = Path(folder) / "failure.json"
         os.environ[FAILURE_FILE] = str(failure)
@@ -51,6 +52,19 @@ def require_protected_and_free(settings: Settings) -> None:
                 f"port {server.port} on {server.host} cannot be used ({error.strerror or error}); "
                 "stop what uses it, or choose another with --port"
             ) from error
+
+
+def _writable(folder: Path) -> Path:
+    """The folder, made now when it is not there. BentoML keeps metrics in it, and clears it when it starts."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise ConfigurationError(
+            f"the data folder {folder.parent} cannot be written ({error.strerror or error}); "
+            "give this user the right to write there, or set BANKSIGHT_DATA_DIR to another folder"
+        ) from error
 
 
 def tell_the_operator(error: Exception) -> bool:

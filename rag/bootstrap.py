@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -16,7 +16,7 @@ from connectors.base import Connector
 from connectors.parsing import ParsingLimits, ParsingSandbox
 from connectors.registry import open_connector
 from rag.domain import Document, DocumentPage, IngestReport, Principal
-from rag.errors import ConfigurationError, IndexMismatch, NotFound
+from rag.errors import Busy, ConfigurationError, IndexMismatch, NotFound
 from rag.ingestion import pipeline, removing, uploads
 from rag.ingestion.run import Progress, Rules, Source, Stores
 from rag.ingestion.splitting import SPLITTING_VERSION, split
@@ -34,6 +34,8 @@ from rag.storage.originals import Originals
 from rag.storage.ownership import Ownership
 from rag.storage.registry import Registry
 from rag.storage.vectors import VectorIndex
+
+_PATIENCE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -134,9 +136,12 @@ class Workspace:
         return self.stores.originals.path(document.content_hash), document.media_type
 
     def delete_document(self, document_id: str, principal: Principal) -> Document:
-        """Delete a document everywhere. Its source file stays, unless it was uploaded, but is not ingested again."""
+        """Delete a document everywhere. Its source file stays, unless it was uploaded, but is not ingested again.
+
+        Raises `NotFound`, and `Busy` while documents are being ingested.
+        """
         document = self.document(document_id, principal)
-        with self.writing:
+        with self._alone():
             if uploads.delete_file(self.settings.data_dir, document):
                 removing.remove_documents([document], self.stores)
             else:
@@ -148,9 +153,19 @@ class Workspace:
         document = self.document(document_id, principal)
         if document.state != "excluded":
             raise NotFound(f"document {document_id!r} was not deleted, so there is nothing to restore")
-        with self.writing:
+        with self._alone():
             removing.remove_documents([document], self.stores)
         return document
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait a moment for whoever writes now. Raises `Busy`: an ingestion can take minutes."""
+        if not self.writing.acquire(timeout=_PATIENCE_SECONDS):
+            raise Busy("documents are being ingested now; try again when that has ended", retry_after=10)
+        try:
+            yield
+        finally:
+            self.writing.release()
 
     def check(self, repair: Literal["report", "repair"] = "report") -> Consistency:
         """Compare registry, Chroma, lexical index and originals id by id, and repair on request."""

@@ -1,7 +1,6 @@
 """Health, liveness, readiness and metrics.
 
-Under BentoML, `/livez`, `/readyz` and `/metrics` are its own routes; they agree with these, and its metrics page adds
-up all processes.
+Under BentoML, `/livez` and `/readyz` are its own routes, which agree with these.
 """
 
 from __future__ import annotations
@@ -11,12 +10,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from bentos import schemas
 from bentos.contract import OpenWorkspace, errors
 from bentos.opening import Opening
 from rag.errors import BankSightError, Busy
+from rag.operations import telemetry
 from rag.operations.health import health_of
 
 router = APIRouter(tags=["Operations"])
@@ -51,5 +51,5 @@ async def readyz(workspace: OpenWorkspace) -> str:
 
 @router.get("/metrics", response_class=PlainTextResponse, responses=errors())
 async def metrics() -> Response:
-    """Metrics of this process in Prometheus' text format."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    """Metrics in Prometheus' text format, added up over all processes of the service."""
+    return Response(await asyncio.to_thread(telemetry.exposition), media_type=CONTENT_TYPE_LATEST)

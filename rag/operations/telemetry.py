@@ -6,11 +6,13 @@ sets where they are added up; therefore nothing imports this module at the top o
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from rag.domain import Answer, IngestReport
 
@@ -50,6 +52,15 @@ def ingested(report: IngestReport) -> None:
     for outcome in report.outcomes:
         INGESTED.labels(outcome.outcome).inc()
     SNAPSHOT.set(report.snapshot)
+
+
+def exposition() -> bytes:
+    """Everything in Prometheus' text format: of this process, or of all that share `PROMETHEUS_MULTIPROC_DIR`."""
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        return generate_latest()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no annotation here
+    return generate_latest(registry)
 
 
 @contextmanager

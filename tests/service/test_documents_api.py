@@ -63,6 +63,14 @@ async def test_deleted_upload_is_gone_from_the_listing_and_from_search(client: h
     assert (await client.get(f"/v1/documents/{job['document_id']}")).status_code == 404
 
 
+async def test_deletion_during_an_ingestion_says_when_to_try_again(client: httpx.AsyncClient, opening: Any) -> None:
+    document = await _by_title(client, "opening")
+    with opening.workspace().writing:
+        response = await client.delete(f"/v1/documents/{document['id']}")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "10")
+    assert (await client.get(f"/v1/documents/{document['id']}")).json()["state"] == "indexed"
+
+
 def _bomb() -> bytes:
     """A DOCX whose one part unpacks to 200 MB."""
     buffer = io.BytesIO()

@@ -68,6 +68,20 @@ def test_taken_port_is_one_sentence_and_exit_code_3(server: Any) -> None:
     assert len(refused.stderr.strip().splitlines()) == 1
 
 
+def test_data_folder_that_cannot_be_written_is_one_sentence_and_exit_code_3(
+    server: Any, tmp_path: Path, free_port: int
+) -> None:
+    occupied = tmp_path / "file"
+    occupied.write_text("a file where the folder should be", encoding="utf-8")
+    refused = subprocess.run(
+        [sys.executable, "-m", "rag.cli", "serve", "--port", str(free_port)],
+        env=server.environment | {"BANKSIGHT_DATA_DIR": str(occupied)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 3
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
 def test_free_port_is_accepted_and_left_free(free_port: int) -> None:
     require_protected_and_free(_settings(port=free_port))
     with socket.socket() as probe:

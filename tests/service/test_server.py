@@ -68,6 +68,7 @@ def test_metrics_count_answers_by_status_and_requests_by_route(server: Any) -> N
     text = httpx.get(f"{server.url}/metrics").text
     assert _metric(server, "answers_total") == before + 1
     assert 'http_requests_total{method="POST",route="/v1/ask",status="200"}' in text
+    assert not re.search(r'="[^"]*[0-9a-f]{16}', text), "a label holds an id"
     assert 'ingestion_documents_total{outcome="added"}' in text
     assert _metric(server, "corpus_snapshot") >= 1
     assert _metric(server, "http_request_duration_seconds_count") > 0
