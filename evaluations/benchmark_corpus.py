@@ -67,7 +67,7 @@ def _copy_sample_bank(folder: Path, number: int) -> None:
         if file.suffix == ".pdf":
             shutil.copyfile(file, copy)
         else:
-            text = re.sub(r"\A(# .+|title: \".+)(?=[\"\n])", rf"\1, copy {number}", file.read_text(encoding="utf-8"))
+            text = re.sub(r"\A(# [^\n]+|title: \"[^\"]+)", rf"\1, copy {number}", file.read_text(encoding="utf-8"))
             copy.write_text(text, encoding="utf-8")
 
 

@@ -33,7 +33,7 @@ def run_child(command: Sequence[str | Path], environment: Mapping[str, str] | No
     )
     seconds = time.perf_counter() - started
     if done.returncode != 0:
-        raise RuntimeError(f"{command[-1]} ended with {done.returncode}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"{command[-1]} ended with {done.returncode}: {(done.stderr or done.stdout)[-2000:]}")
     return ChildRun(json.loads(done.stdout[done.stdout.index("{") :]), seconds)
 
 

@@ -95,15 +95,15 @@ def read_collection(folder: Path) -> Collection:
 
 def _rulebooks(rows: list[dict[str, Any]]) -> Iterator[Rulebook]:
     """Passages grouped by rulebook, in the order of the corpus, with the heading that the data give each."""
-    grouped: dict[str, list[tuple[dict[str, Any], str]]] = {}
+    grouped: dict[tuple[str, str], list[tuple[dict[str, Any], str]]] = {}
     for row in rows:
         heading, _, title = str(row.get("title", "")).rpartition(_SEPARATOR)
-        if "doc" in row:  # a numbered rulebook without a name; its "title" is numbers only
-            heading, title = "", f"Rulebook {row['doc']}"
-        grouped.setdefault(title or "Passages", []).append((row, heading))
-    for title, members in grouped.items():
+        if "doc" in row:  # a numbered rulebook; the title of its passages is numbers only
+            heading, title = "", ""
+        grouped.setdefault((str(row.get("doc", "")), title), []).append((row, heading))
+    for (number, title), members in grouped.items():
         pages = tuple(_pages(members))
-        name = hashlib.sha256(title.encode()).hexdigest()[:12]
+        name = hashlib.sha256(f"{number}\x00{title}".encode()).hexdigest()[:12]
         yield Rulebook(name, title, tuple(str(row["_id"]) for row, _ in members), pages)
 
 
