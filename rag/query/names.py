@@ -21,6 +21,7 @@ _WORD: Final = re.compile(r"[^\W_]+")
 _PART: Final = re.compile(r"[^\W\d_]+|\d+")
 _SHORT_NAME: Final = re.compile(r"\d{1,2}[a-z]{1,2}|[a-z]\d{1,2}")  # 3m, 10q, q2, g7: whole, unlike fy2022 and 2023q2
 _SENTENCE_START: Final = re.compile(r"(?:^|[.!?:;])[\s\"'“‘(]*$")
+_YEAR_DIGITS: Final = 4
 _LOOK_BACK: Final = 4  # characters in which a sentence's end and an opening quotation mark fit
 _POSSESSIVE: Final = re.compile(r"['’]s\b")
 
@@ -85,4 +86,6 @@ def _parts(word: str) -> list[str]:
 
 
 def _folded(words: Sequence[str]) -> list[str]:
-    return [*(stem(word) for word in words if len(word) > 1), *(first + second for first, second in pairwise(words))]
+    """Single words and neighbours run together; a bare number counts only as a year, for rules are full of others."""
+    single = [stem(word) for word in words if len(word) > 1 and (not word.isdigit() or len(word) == _YEAR_DIGITS)]
+    return [*single, *(first + second for first, second in pairwise(words))]
