@@ -188,8 +188,9 @@ def start_ui(api_url: str, folder: Path, port: int) -> subprocess.Popen[bytes]:
     raise AssertionError("the UI did not start")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Chromium. Not for the whole session: while Playwright runs, its event loop would be in the way of async tests."""
     if not Path(CHROMIUM).exists():
         pytest.skip(f"no Chromium at {CHROMIUM}")
     with sync_playwright() as playwright:
