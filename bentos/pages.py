@@ -76,8 +76,8 @@ def as_file(path: Path, media_type: str, uri: str) -> FileResponse:
     )
     headers = SAFE_HEADERS | {"Content-Disposition": disposition}
     if media_type == "application/pdf":
-        # A sandboxed or style-less policy would stop the browser's own PDF viewer.
-        headers["Content-Security-Policy"] = "default-src 'none'; object-src 'self'; plugin-types application/pdf"
+        # The browser's own viewer is an embedded object with inline styles; the stricter policy would leave it blank.
+        headers["Content-Security-Policy"] = "script-src 'none'; object-src 'self'; base-uri 'none'; form-action 'none'"
     shown = f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
     return FileResponse(path, headers=headers, media_type=shown if inline else "application/octet-stream")
 
