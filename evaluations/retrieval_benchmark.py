@@ -88,7 +88,7 @@ def main(data: Path | None, cache: Path, only: tuple[str, ...]) -> None:
             f"{DATA_VARIABLE}, or choose with --only"
         )
     for name in names:
-        with _opened(name, folder / name, cache) as task:
+        with opened(name, folder / name, cache) as task:
             click.echo(measured(task))
 
 
@@ -171,7 +171,7 @@ def _is_filings(task: Task) -> bool:
     return SETS[task.name][0] == "filings"
 
 
-class _opened:  # noqa: N801  reads as a statement: with _opened(...) as task
+class opened:  # noqa: N801  reads as a statement: with opened(...) as task
     """A corpus, ingested if it was not, in a workspace that is closed at the end."""
 
     def __init__(self, name: str, folder: Path, cache: Path) -> None:

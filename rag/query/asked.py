@@ -34,7 +34,7 @@ _ASKS: Final[dict[AnswerType, str]] = {
 }
 # … and what a sentence looks like that gives it.
 _ANSWERS: Final[dict[AnswerType, str]] = {
-    "time": rf"\b{_NUMBER}[- ](?:business |calendar |consecutive )?(?:hour|day|week|month|year)s?\b"
+    "time": rf"\b{_NUMBER}[- ](?:business |calendar |consecutive )?(?:minute|hour|day|week|month|year)s?\b"
     r"|\b(?:promptly|immediately|no later than|at least annually|not later than)\b",
     "money": r"[$€£]\s?\d|\b\d[\d,.]* (?:million|billion|dollars)\b",
     "percent": r"\d\s?%|\bpercent\b",
@@ -49,7 +49,7 @@ _TYPES: Final = tuple(
     (name, re.compile(_ASKS[name], re.IGNORECASE), re.compile(_ANSWERS[name], re.IGNORECASE)) for name in _ASKS
 )
 _FOCUS: Final = re.compile(
-    r"^\s*(?:what|which)\s+(?:is|are|was|were)?\s*(?:the\s+)?(.+?)"
+    r"^\s*(?:what|which)\s+(?:is|are|was|were)\s+(?:the\s+)?(.+?)"
     r"(?=\s+(?:for|in|on|of|to|when|if|that|does|do|did|must|can|may|should|is|are|was|were|under|by|at|during|after"
     r"|before)\b|[?.]|$)",
     re.IGNORECASE,
@@ -108,7 +108,7 @@ def read_question(text: str) -> Asked:
 
 def _types(text: str) -> frozenset[AnswerType]:
     found = {name for name, asks, _ in _TYPES if asks.search(text)}
-    if found & {"time", "percent", "number", "definition"}:
+    if found & {"time", "percent", "number", "definition"} or "how much" in text.lower():
         found.discard("duty")  # "how long do I have to" asks for a time
     return frozenset(found)
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from rag.query.selecting import Candidate, Reading, similarity
+from rag.query.selecting import Candidate, Reading, says_the_same
 
 _ENOUGH: Final = 0.80  # of the best score: below it a sentence adds more noise than support
-_SAME: Final = 0.90  # cosine from which two sentences say the same
 _READABLE_LEAD: Final = 320  # characters
 _LEAD_TOLERANCE: Final = 0.92  # another sentence may lead when its score is this close to the best
 _TITLED_TOLERANCE: Final = 0.82
@@ -40,7 +39,7 @@ def compose(ranked: Sequence[Candidate], readings: Sequence[Reading], limit: int
     for each in ranked:
         if each.score < _ENOUGH * ranked[0].score:
             break
-        if each is chosen[0] or any(similarity(each, other) >= _SAME for other in chosen):
+        if each is chosen[0] or any(says_the_same(each, other) for other in chosen):
             continue
         home = next((index for index, part in enumerate(parts) if _together(part, each, readings)), None)
         if home is not None and len(parts[home].positions) < _ROWS:

@@ -22,11 +22,12 @@ from rag.query.prompting import NOT_IN_THE_DOCUMENTS, PROMPT_VERSION, Prompt, bu
 from rag.query.questions import clean_question
 from rag.query.refusal import AnswerabilityModel, refusal_text, shipped_model
 from rag.query.rewriting import stand_alone
-from rag.query.selecting import rank_sentences, read_passages
-from rag.query.signals import measure, rarity_from
+from rag.query.selecting import Candidate, rank_sentences, read_passages
+from rag.query.signals import Signals, measure, rarity_from
 from rag.query.similarity import SentenceEncoder
 from rag.query.small_talk import small_talk, small_talk_reply
 from rag.query.statements import Statement, StatementSplitter
+from rag.query.words import also_asked
 from rag.settings import Settings
 
 Parameters = ParamSpec("Parameters")
@@ -122,7 +123,7 @@ class QueryPipeline:
         self._catalog = catalog
         self._settings = settings
         self._page = page
-        self._answerability = answerability or shipped_model()
+        self._own_answerability = answerability
         self._rarity = rarity_from(embedding.tokenizer)
 
     async def ask(self, request: AskRequest, principal: Principal) -> Answer:
@@ -152,10 +153,10 @@ class QueryPipeline:
         run.searched = await run.work("rewrite", stand_alone, run.question, request.history)
         yield run.finished("rewrite", searched_question=run.searched)
 
-        run.passages = await run.work("retrieve", self._search, run)
+        run.passages = await run.work("retrieve", self._search, run.searched, principal, request.narrow)
         yield run.finished("retrieve", passages=[_shown(each) for each in run.passages])
 
-        evidence, run.confidence = await run.work("decide", self._decide, run)
+        evidence, run.confidence = await run.work("decide", self._decide, run.searched, run.passages)
         answerable = bool(evidence) and run.confidence >= self._threshold
         yield run.finished("decide", confidence=round(run.confidence, 4), answerable=answerable)
         if not answerable:
@@ -182,22 +183,43 @@ class QueryPipeline:
             yield self._complete(run, "answered", "", citations.all)
 
     @property
+    def _answerability(self) -> AnswerabilityModel:
+        return self._own_answerability or shipped_model()
+
+    @property
     def _threshold(self) -> float:
         configured = self._settings.refusal.threshold
         return self._answerability.threshold if configured is None else configured
 
-    def _search(self, run: _Run) -> list[Passage]:
-        limit = min(_READ_MORE * self._settings.retrieval.top_k, self._settings.retrieval.max_top_k)
-        return self._searcher.search(run.searched, run.principal, run.request.narrow, limit)
+    def signals(self, question: str, principal: Principal, narrow: SearchFilter) -> Signals | None:
+        """What the decision whether to answer rests on, for fitting it; None when nothing was found."""
+        passages = self._search(question, principal, narrow)
+        evidence, ranked = self._read(question, passages)
+        return measure(question, passages, evidence, ranked, self._rarity) if evidence else None
 
-    def _decide(self, run: _Run) -> tuple[list[Evidence], float]:
+    def _search(self, question: str, principal: Principal, narrow: SearchFilter) -> list[Passage]:
+        """More passages than the engine will get: those for the question, and then those for its other words."""
+        limit = min(_READ_MORE * self._settings.retrieval.top_k, self._settings.retrieval.max_top_k)
+        passages = self._searcher.search(question, principal, narrow, limit)
+        other_words = also_asked(question)
+        if not other_words:
+            return passages
+        known = {each.chunk_id for each in passages}
+        more = self._searcher.search(f"{question} {other_words}", principal, narrow, limit // 2)
+        return passages + [each for each in more if each.chunk_id not in known]
+
+    def _read(self, question: str, passages: Sequence[Passage]) -> tuple[list[Evidence], list[Candidate]]:
+        """The evidence in the passages, and its sentences, best first."""
+        evidence = gather(passages, self._page)
+        prompt = Prompt(question, tuple(each.for_prompt() for each in evidence))
+        return evidence, rank_sentences(prompt, read_passages(prompt), self._embedding)
+
+    def _decide(self, question: str, passages: Sequence[Passage]) -> tuple[list[Evidence], float]:
         """The evidence with the best sentences, and the probability that it answers the question."""
-        evidence = gather(run.passages, self._page)
+        evidence, ranked = self._read(question, passages)
         if not evidence:
             return [], 0.0
-        prompt = Prompt(run.searched, tuple(each.for_prompt() for each in evidence))
-        ranked = rank_sentences(prompt, read_passages(prompt), self._embedding)
-        signals = measure(run.searched, run.passages, evidence, ranked, self._rarity)
+        signals = measure(question, passages, evidence, ranked, self._rarity)
         best = list(dict.fromkeys(each.number - 1 for each in ranked))[: self._settings.retrieval.top_k]
         return [evidence[index] for index in best], self._answerability.probability(signals)
 

@@ -14,7 +14,7 @@ from rag.query.tables import Row, read_row
 Kind = Literal["sentence", "lead_in", "item", "row", "heading"]
 _LineKind = Literal["blank", "row", "heading", "footer", "item", "prose"]
 _Before = Literal["finished", "goes on"]
-_Place = Literal["first", "later"]
+_Place = Literal["first", "after title", "later"]
 
 _MARKER: Final = r"(?:\((?:[ivxlc]{1,5}|[A-Za-z]|\d{1,2})\)|\d{1,2}\.(?=\s)|[•●▪◦*–-](?=\s))"
 _LINE_MARKER: Final = re.compile(rf"\s*(?:{_MARKER}\s*)+")
@@ -69,7 +69,7 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _Sentence:
-    """A sentence of a block; `place` is "first" for the one right after a list marker."""
+    """A sentence of a block; `place` says whether it comes right after a list marker, or after a title there."""
 
     span: Span
     words: str
@@ -158,6 +158,7 @@ def _read_prose(
             if place == "first" and span is not spans[-1] and _is_title(words):
                 found.append(Segment(span.start, span.end, "heading"))
                 titles.append((kind, span))
+                place = "after title"
                 continue
             segment = _prose_segment(_Sentence(span, words, kind, place), leads, len(found))
             if segment.kind == "heading":
@@ -169,7 +170,7 @@ def _read_prose(
 def _prose_segment(sentence: _Sentence, leads: list[_Lead], position: int) -> Segment:
     """The segment that will stand at `position`."""
     start, end, words = sentence.span.start, sentence.span.end, sentence.words
-    first = sentence.place == "first"
+    first = sentence.place != "later"
     lead = leads[-1].position if leads and first else None
     if words.endswith(":") or (words.endswith("—") and VERB.search(words)):
         leads.append(_Lead(position, sentence.numbering))

@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
-
 from rag.query.asked import Asked, answers_type, mentions, periods, read_question
 from rag.query.prompting import Prompt, PromptPassage, single_line
 from rag.query.segments import Segment, is_run_in_heading, segments
-from rag.query.similarity import Encoder, Vectors
+from rag.query.similarity import Encoder
 from rag.query.words import coverage, stems
 
 CANDIDATES: Final = 24  # sentences that are embedded: the cost of an answer
@@ -23,7 +21,7 @@ _LONGEST: Final = 900  # characters of a sentence that can still be read
 _SHORTEST_WORDS: Final = 5
 # Weights of what speaks for a sentence; chosen by reading answers over the sample bank.
 _COSINE, _OWN_WORDS, _CONTEXT_WORDS, _TYPE, _RANK = 0.38, 0.20, 0.18, 0.14, 0.10
-_FOCUS: Final = 2.5  # weight of the words that say what is asked, against those that say of what
+_FOCUS: Final = 2.0  # weight of the words that say what is asked, against those that say of what
 _DEFINES: Final = 0.12  # for the sentence that defines what the question asks the meaning of
 _UNCLEAR: Final = 0.06  # against a sentence that leans on one that is not shown, or that is only about a special case
 _LONG, _TOO_LONG = 420, 0.05  # characters, and what speaks against a longer sentence
@@ -42,10 +40,12 @@ _DANGLING: Final = re.compile(
     r"|notwithstanding|\(the )\b",
     re.IGNORECASE,
 )
+_NUMBER: Final = re.compile(r"\d[\d,.]*")
+_SAME: Final = 0.85  # share of the words of the shorter of two sentences
 _COMPLETE: Final = re.compile(r"[.!?][\"”’')\]]*$")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A quotable piece of passage `number` (from 1): its `words` on one line; `read` adds what gives them sense."""
 
@@ -56,7 +56,6 @@ class Candidate:
     read: str
     score: float = 0.0
     cosine: float = 0.0
-    vector: Vectors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def read_passages(prompt: Prompt) -> list[Reading]:
 
 
 def rank_sentences(prompt: Prompt, readings: Sequence[Reading], encoder: Encoder) -> list[Candidate]:
-    """At most 24 candidates, best first, with scores in about 0..1 and their vectors."""
+    """At most 24 candidates, best first, with scores in about 0..1."""
     asked = read_question(prompt.question)
     found = [each for index, reading in enumerate(readings) for each in _candidates(index + 1, reading)]
     if not found:
@@ -94,9 +93,8 @@ def rank_sentences(prompt: Prompt, readings: Sequence[Reading], encoder: Encoder
             each,
             score=(each.score + _COSINE * max(0.0, float(cosine))) * places[each.number - 1],
             cosine=float(cosine),
-            vector=vector,
         )
-        for each, cosine, vector in zip(best, cosines, vectors[1:], strict=True)
+        for each, cosine in zip(best, cosines, strict=True)
     ]
     return sorted(final, key=lambda each: -each.score)
 
@@ -185,8 +183,9 @@ def _defines(asked: Asked, sentence: str) -> bool:
     return bool(means) and asked.terms.keys() <= set(stems(head)) | {"mean", "definit", "defin"} and len(head) < 120
 
 
-def similarity(a: Candidate, b: Candidate) -> float:
-    """Cosine of two ranked candidates."""
-    if a.vector is None or b.vector is None:
-        return 0.0
-    return float(np.dot(a.vector, b.vector))
+def says_the_same(one: Candidate, other: Candidate) -> bool:
+    """True when one of the two holds nearly all words of the other, and both have the same numbers."""
+    first, second = set(stems(one.words)), set(stems(other.words))
+    shared = len(first & second)
+    same_numbers = set(_NUMBER.findall(one.words)) == set(_NUMBER.findall(other.words))
+    return same_numbers and shared >= _SAME * max(1, min(len(first), len(second)))

@@ -35,6 +35,7 @@ class Signals:
     sentence_score: float
     rarest_missing: float
     names_missing: float
+    names_untitled: float
     periods_missing: float
     sections_missing: float
     agreement: float
@@ -83,7 +84,8 @@ def measure(
     union = frozenset().union(*(stems(f"{each.title} {each.section} {each.text}") for each in passages))
     sentences = [frozenset(stems(each.read)) for each in ranked]
     missing = [weights.get(term, 1.0) for term, others in asked.terms.items() if not {term, *others} & union]
-    everything = " ".join(f"{each.passage.title} {each.passage.section} {each.text}" for each in evidence)
+    heads = " ".join(f"{each.passage.title} {each.passage.section}" for each in evidence)
+    everything = f"{heads} {' '.join(each.text for each in evidence)}"
     return Signals(
         best_cosine=cosines[0],
         mean_cosine=sum(cosines[:3]) / len(cosines[:3]),
@@ -96,6 +98,7 @@ def measure(
         sentence_score=ranked[0].score if ranked else 0.0,
         rarest_missing=max(missing, default=0.0),
         names_missing=_share_missing(asked.names, frozenset(tokens(everything))),
+        names_untitled=_share_missing(asked.names, frozenset(tokens(heads))),
         periods_missing=_share_missing(asked.periods, periods(everything)),
         sections_missing=_share_missing(asked.sections, frozenset(re.findall(r"\d+(?:\.\d+)*", everything))),
         agreement=_agreement(passages),

@@ -92,6 +92,13 @@ def also_called(word: str) -> frozenset[str]:
     return frozenset(stem(each) for each in ALSO_CALLED.get(word, ALSO_CALLED.get(singular, "")).split())
 
 
+def also_asked(question: str) -> str:
+    """The words under which documents may speak of what `question` says otherwise; empty when there are none."""
+    asked = tokens(question)
+    found = (ALSO_CALLED.get(word, ALSO_CALLED.get(word.removesuffix("s"), "")) for word in asked)
+    return " ".join(dict.fromkeys(each for words in found for each in words.split() if each not in asked))
+
+
 def coverage(wanted: Mapping[str, frozenset[str]], weights: Mapping[str, float], present: Set[str]) -> float:
     """The weighted share, 0..1, of the `wanted` stems that are `present`; 0 when nothing is wanted.
 
