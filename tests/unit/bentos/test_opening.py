@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -74,13 +73,17 @@ def test_store_that_does_not_answer_yet_is_tried_again(
     settings: Settings, parts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_RETRY_SECONDS", 0.01)
-    answers: list[Callable[[], Any]] = [_raise_unavailable, _raise_unavailable, lambda: parts]
-    opening = Opening(settings, lambda: answers.pop(0)()).start().wait()
-    assert opening.workspace() is parts[0]
+    attempts = 0
 
+    def at_the_third_attempt() -> Any:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise StorageUnavailable("Chroma does not answer")
+        return parts
 
-def _raise_unavailable() -> Any:
-    raise StorageUnavailable("Chroma does not answer")
+    opening = Opening(settings, at_the_third_attempt).start().wait()
+    assert (opening.workspace(), attempts) == (parts[0], 3)
 
 
 def test_closing_closes_jobs_and_workspace_and_refuses_callers(settings: Settings, parts: Any) -> None:
