@@ -13,7 +13,7 @@ from rag.settings import load_settings
 logging.getLogger("bentos").setLevel(logging.INFO)
 
 
-@bentoml.service(name="Caller", traffic={"timeout": 60})
+@bentoml.service(name="Caller", traffic={"timeout": 60}, threads=32)
 class Caller:
     """Three ways to embed: a coroutine, a thread, and a list longer than one request may be."""
 
@@ -29,7 +29,7 @@ class Caller:
 
     @bentoml.api  # type: ignore[untyped-decorator]
     def embed(self, texts: list[str]) -> list[list[float]]:
-        """Texts, from a thread."""
+        """Texts, from one of 32 threads."""
         vectors: list[list[float]] = self.embedding.embed(texts).tolist()
         return vectors
 
