@@ -125,11 +125,11 @@ class Opening:
         self._on_failure(error)
 
     def _work(self) -> None:
-        """Open; a store that does not answer yet is tried again, anything else is for the operator to put right."""
+        """Open; what is not there yet, a store or the Embedder, is tried again; the rest is for the operator."""
         while not self._closed.is_set():
             try:
                 self._opened = self._open_it()
-            except StorageUnavailable as error:
+            except (StorageUnavailable, Busy) as error:
                 logger.warning("not ready, trying again in %.0f s: %s", _RETRY_SECONDS, error)
                 self._failure = error
                 self._closed.wait(_RETRY_SECONDS)
