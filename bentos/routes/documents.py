@@ -16,6 +16,7 @@ from bentos.principals import Caller
 from bentos.problems import Problem
 from rag.domain import Document, DocumentState
 from rag.errors import UploadRejected
+from rag.operations import telemetry
 
 router = APIRouter(tags=["Documents"])
 
@@ -97,6 +98,7 @@ async def get_document(document_id: DocumentId, workspace: OpenWorkspace, caller
 async def delete_document(document_id: DocumentId, workspace: OpenWorkspace, caller: Caller) -> Any:
     """Delete a document everywhere. It is not ingested again, even where its source still has it."""
     gone: Document = await asyncio.to_thread(workspace.delete_document, document_id, caller)
+    telemetry.SNAPSHOT.set(workspace.catalog.snapshot)
     return schemas.DocumentOutcome(
         document_id=gone.id,
         uri=gone.uri,

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from reportlab.lib.pdfencrypt import StandardEncryption
+from reportlab.pdfgen.canvas import Canvas
 
 from rag.settings import Settings
 
@@ -129,6 +131,23 @@ async def test_bomb_is_refused_before_or_by_its_job(client: httpx.AsyncClient) -
         assert job["error"]
     else:
         assert response.status_code in (413, 415, 422)
+
+
+async def test_encrypted_pdf_ends_its_job_with_the_reason(client: httpx.AsyncClient) -> None:
+    buffer = io.BytesIO()
+    page = Canvas(buffer, encrypt=StandardEncryption("secret", ownerPassword="owner"))
+    page.drawString(100, 700, "Nobody may read this.")
+    page.save()
+    response = await _upload(client, "locked.pdf", buffer.getvalue())
+    if response.status_code == 202:
+        job = await _finished(client, response)
+        document = (await client.get(f"/v1/documents/{job['document_id']}")).json()
+        assert (job["state"], document["state"], document["reason"]) == ("failed", "failed", "encrypted")
+        assert job["error"] == document["message"]
+        assert (await client.delete(f"/v1/documents/{job['document_id']}")).status_code == 200
+    else:
+        assert response.status_code == 422
+        assert "encrypted" in response.json()["detail"]
 
 
 async def test_endless_upload_is_stopped_at_the_limit(client: httpx.AsyncClient, service_settings: Settings) -> None:
