@@ -87,7 +87,7 @@ def _substituted(subject: str, topic: str, word: str) -> str:
 
 def _other_period(subject: str, topic: str) -> str:
     old, new = periods(subject), periods(topic)
-    quarter = next((each.upper() for each in new if each.startswith("q")), "")
+    quarter = next((each.upper() for each in new if len(each) == len("q1")), "")
     year = next((each for each in new if each.isdigit()), "")
     if not new or not old or not (stems(topic) and len(stems(topic)) <= 3):
         return ""

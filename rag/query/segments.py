@@ -35,6 +35,7 @@ VERB: Final = re.compile(
     re.IGNORECASE,
 )
 _RUN_IN_WORDS: Final = 9
+_ITEM_TITLE: Final = 4  # words; in a list a longer first sentence is the item itself
 _HEADING_WORDS: Final = 14
 _HEADING_CHARACTERS: Final = 100
 _GROUP_CHARACTERS: Final = 60
@@ -155,7 +156,7 @@ def _read_prose(
         spans = sentence_spans(text, body.start, body.end)
         for span in spans:
             words = text[span.start : span.end]
-            if place == "first" and span is not spans[-1] and _is_title(words):
+            if place == "first" and span is not spans[-1] and _is_title(words, _ITEM_TITLE if leads else _RUN_IN_WORDS):
                 found.append(Segment(span.start, span.end, "heading"))
                 titles.append((kind, span))
                 place = "after title"
@@ -209,9 +210,9 @@ def _numbering(marker: str) -> str:
     return "roman" if set(last) <= set("ivx") or (len(last) > 1 and set(last) <= set("ivxlc")) else "letters"
 
 
-def _is_title(sentence: str) -> bool:
+def _is_title(sentence: str, longest: int) -> bool:
     """True for what may open a numbered paragraph as its title, verbs or not: "When notice is given." is one."""
-    return sentence.endswith(".") and len(sentence.split()) <= _RUN_IN_WORDS
+    return sentence.endswith(".") and len(sentence.split()) <= longest and not re.search(r"\d", sentence)
 
 
 def is_run_in_heading(sentence: str) -> bool:

@@ -25,6 +25,7 @@ _READINGS: Final = tuple(
     for day in (rf"{_DAY}(?:\s+(?:19|20)\d\d)?", _DAY)
 )
 _MONTH_DAY: Final = re.compile(rf"^{_DAY}$", re.IGNORECASE)
+_MONTH_FIRST: Final = re.compile(rf"^{_MONTH}\s", re.IGNORECASE)
 _MONTH_LAST: Final = re.compile(rf"{_MONTH}$", re.IGNORECASE)
 _MAX_LABEL_WORDS: Final = 16
 
@@ -60,7 +61,7 @@ def column_names(header: str, count: int) -> tuple[str, ...]:
     for group, column in _READINGS:
         groups = [match.group() for match in group.finditer(header)]
         names = _dated([match.group().strip() for match in column.finditer(group.sub(" ; ", header))])
-        if len(names) == count and count > 0:
+        if len(names) == count and count > 0 and not _mixed(names):
             width = count // len(groups) if groups and count % len(groups) == 0 else 0
             return tuple(f"{groups[index // width]} {name}" if width else name for index, name in enumerate(names))
     return ()
@@ -82,6 +83,11 @@ def _looks_tabular(label: str, cells: Sequence[str]) -> bool:
     if not numbers or all(_YEAR.match(cell) for cell in cells):
         return False
     return len(cells) >= 2 or bool(re.search(r"[$€£%,.()]", cells[0]))
+
+
+def _mixed(names: Sequence[str]) -> bool:
+    """True when some names have a month and others are years alone: then the year of a group was read as a column."""
+    return any(_YEAR.match(name) for name in names) and any(_MONTH_FIRST.match(name) for name in names)
 
 
 def _dated(names: list[str]) -> list[str]:
