@@ -15,7 +15,7 @@ from typing import Literal
 from rag.domain import DocumentOutcome, IngestReport
 from rag.ingestion.comparing import compare
 from rag.ingestion.reading import prepare, windows
-from rag.ingestion.removing import recover, remove_documents
+from rag.ingestion.removing import recover, remove_documents, unfinished
 from rag.ingestion.run import Progress, Rules, Run, Source, Stores
 from rag.ingestion.writing import write
 from rag.models.embedding import MiniLM
@@ -44,12 +44,13 @@ def ingest(
     plan = compare(sources, stores.registry, rules, run, mass_delete, retry)
     run.total = len(plan.changed)
     progress(run.progress("listing"))
-    remove_documents(plan.vanished, stores)
-    run.outcomes.extend(DocumentOutcome(each.id, each.uri, "deleted") for each in plan.vanished)
-    for window in windows(prepare(plan.changed, stores, rules, run, progress, stop), rules.window_chunks):
-        progress(run.progress("embedding", window[-1].version.document.uri))
-        write(window, stores, encoder, run)
-        progress(run.progress("reading"))
+    with unfinished(stores):
+        remove_documents(plan.vanished, stores)
+        run.outcomes.extend(DocumentOutcome(each.id, each.uri, "deleted") for each in plan.vanished)
+        for window in windows(prepare(plan.changed, stores, rules, run, progress, stop), rules.window_chunks):
+            progress(run.progress("embedding", window[-1].version.document.uri))
+            write(window, stores, encoder, run)
+            progress(run.progress("reading"))
     snapshot = stores.catalog.refresh()
     progress(run.progress("done"))
     return IngestReport(tuple(run.outcomes), snapshot, time.monotonic() - started, run.pages, run.chunks, run.embedded)

@@ -54,6 +54,7 @@ def prepare(
                     _withdraw(source, item, result, before, stores, rules)
                 run.note(item, "failed", result)
             elif before and _is_same(result, before, stores.registry):
+                stores.originals.save(before.content_hash, result.content)  # it may be read again because it was lost
                 stores.registry.touch(item.id, item.fingerprint)
                 run.note(item, "unchanged")
             else:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from rag.domain import Document
@@ -13,13 +14,27 @@ from rag.storage.registry import Pair
 
 logger = logging.getLogger(__name__)
 
+_RUN = "run"  # key of the registry's state table
+_BEGUN, _ENDED = "begun", "ended"
+
+
+@contextmanager
+def unfinished(stores: Stores) -> Iterator[None]:
+    """Remember, for `recover`, that writing has begun; forget it when the block ends without an error."""
+    before = stores.registry.value(_RUN) or _ENDED
+    stores.registry.set_value(_RUN, _BEGUN)
+    yield
+    stores.registry.set_value(_RUN, before)
+
 
 def recover(stores: Stores) -> int:
-    """Clean up what a killed run left in Chroma and the lexical index. Returns how many chunks that were."""
+    """Clean up what a killed run left in every store. Returns how many chunks of Chroma and the lexical index went."""
     stale, live = stores.registry.pending()
     discard(stale, stores)
     stores.registry.forget(live)
-    if stale:
+    if stores.registry.value(_RUN) == _BEGUN:
+        stores.originals.keep_only(stores.registry.content_hashes())
+        stores.registry.set_value(_RUN, _ENDED)
         logger.warning("cleaned up %d chunks of an interrupted run", len(stale))
     return len(stale)
 
@@ -34,18 +49,21 @@ def discard(stale: set[Pair], stores: Stores) -> None:
 
 def remove_documents(documents: Sequence[Document], stores: Stores) -> None:
     """Delete documents everywhere: registry, Chroma, lexical index, and originals that nobody else refers to."""
-    if documents:
+    if not documents:
+        return
+    with unfinished(stores):
         discard(stores.registry.remove([document.id for document in documents]), stores)
         discard_originals((document.content_hash for document in documents), stores)
-        stores.catalog.refresh()
+    stores.catalog.refresh()
 
 
 def exclude_document(document: Document, stores: Stores) -> None:
     """Delete a document everywhere but remember that it was deleted, so that its source does not bring it back."""
     excluded = replace(document, state="excluded", content_hash="", pages=0, chunks=0, reason="deleted")
     scope = scope_name(document.tenant, document.collection, document.access)
-    discard(stores.registry.withdraw(excluded, scope), stores)
-    discard_originals([document.content_hash], stores)
+    with unfinished(stores):
+        discard(stores.registry.withdraw(excluded, scope), stores)
+        discard_originals([document.content_hash], stores)
     stores.catalog.refresh()
 
 
