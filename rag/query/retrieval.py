@@ -28,8 +28,25 @@ _REMEMBERED = 20_000  # vectors kept in memory, 768 bytes each
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """Candidates by chunk id with their raw scores, and how deep both searches were asked."""
+class _Asked:
+    """One search: the question, words that may help it, and where to look for whom."""
+
+    question: str
+    hints: str
+    scopes: tuple[str, ...]
+    principal: Principal
+    narrow: SearchFilter
+    top_k: int
+
+    @property
+    def embedded(self) -> str:
+        """The text whose vector is searched with."""
+        return f"{self.question} {self.hints}" if self.hints else self.question
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Raw scores by chunk id: the cosine of every candidate, BM25 of those that the lexical search found."""
 
     cosines: dict[str, float]
     lexical: dict[str, float]
@@ -68,53 +85,49 @@ class Searcher:
 
         A blank question finds nothing. Raises `StorageUnavailable`, `IndexMismatch` or `ModelError`.
         """
-        scopes = self._catalog.scopes(principal, narrow)
-        if not question.strip() or not scopes or top_k < 1:
+        asked = self._asked(question, principal, narrow, top_k)
+        if asked is None:
             return []
-        hints = where_it_stands(question) if self._settings.figure_hints == "on" else ""
-        vector = self._embedding.embed([f"{question} {hints}" if hints else question])[0]
-        found = self._candidates(question, hints, vector, scopes, principal, narrow, top_k)
-        candidates = self._described(found, question)
-        scores = fused(candidates, self._settings.name_weight)
-        return self._passages(candidates, scores, top_k)
+        vector = self._embedding.embed([asked.embedded])[0]
+        candidates = self._described(self._candidates(asked, vector), asked.question)
+        return self._passages(candidates, fused(candidates, self._settings.name_weight), top_k)
 
     async def asearch(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> list[Passage]:
-        """As `search`, in a thread, because Chroma and the model would block the event loop."""
+        """As `search`, in a thread, because Chroma and the model would block the event loop.
+
+        Embedding the questions of waiting callers together was slower: longer ones set the pace for all.
+        """
         return await asyncio.to_thread(self.search, question, principal, narrow, top_k)
 
-    def _candidates(
-        self,
-        question: str,
-        hints: str,
-        vector: Vector,
-        scopes: Sequence[str],
-        principal: Principal,
-        narrow: SearchFilter,
-        top_k: int,
-    ) -> _Found:
+    def _asked(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> _Asked | None:
+        """What there is to search for, and where; None when there is nothing or nowhere."""
+        scopes = self._catalog.scopes(principal, narrow)
+        if not question.strip() or not scopes or top_k < 1:
+            return None
+        hints = where_it_stands(question) if self._settings.figure_hints == "on" else ""
+        return _Asked(question, hints, tuple(scopes), principal, narrow, top_k)
+
+    def _candidates(self, asked: _Asked, vector: Vector) -> _Candidates:
         """The visible candidates of both searches, each with its cosine; asked wider until there are enough."""
-        limit = max(self._settings.candidates, top_k)
+        limit = max(self._settings.candidates, asked.top_k)
+        wanted = asked.narrow.document_ids
         while True:
-            near = self._vectors.query(scopes, vector, limit)
-            worded = self._lexical.search(question, scopes, limit, narrow.document_ids, hints=hints)
-            dense = self._visible(near[:limit], principal, narrow)
-            lexical = self._visible(worded, principal, narrow)
+            near = self._vectors.query(asked.scopes, vector, limit)
+            worded = self._lexical.search(asked.question, asked.scopes, limit, wanted, hints=asked.hints)
+            dense, lexical = self._visible(near[:limit], asked), self._visible(worded, asked)
             exhausted = len(near) < limit and len(worded) < limit
-            if exhausted or len(dense.keys() | lexical.keys()) >= max(top_k, 1):
+            if exhausted or len(dense.keys() | lexical.keys()) >= asked.top_k:
                 break
             limit *= _WIDEN
-        cosines = self._cosines(lexical.keys() - dense.keys(), vector)
-        return _Found({**cosines, **dense}, lexical)
+        return _Candidates({**self._cosines(lexical.keys() - dense.keys(), vector), **dense}, lexical)
 
-    def _visible(
-        self, hits: Iterable[tuple[str, float]], principal: Principal, narrow: SearchFilter
-    ) -> dict[str, float]:
+    def _visible(self, hits: Iterable[tuple[str, float]], asked: _Asked) -> dict[str, float]:
         seen: dict[str, bool] = {}
         kept = {}
         for chunk_id, score in hits:
             document_id = chunk_id.split("-", 1)[0]
             if document_id not in seen:
-                seen[document_id] = self._catalog.visible(document_id, principal, narrow)
+                seen[document_id] = self._catalog.visible(document_id, asked.principal, asked.narrow)
             if seen[document_id]:
                 kept[chunk_id] = score
         return kept
@@ -141,7 +154,7 @@ class Searcher:
             memory.update((chunk_id, row.astype(np.float16)) for chunk_id, row in read.items())
         return {chunk_id: memory[chunk_id] for chunk_id in wanted if chunk_id in memory}
 
-    def _described(self, found: _Found, question: str) -> Candidates:
+    def _described(self, found: _Candidates, question: str) -> Candidates:
         ids = sorted(found.cosines.keys() | found.lexical.keys())
         documents = [chunk_id.split("-", 1)[0] for chunk_id in ids]
         titles = {}
