@@ -7,7 +7,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -169,12 +169,13 @@ def _answers(server: Any) -> bool:
 
 
 @pytest.fixture(scope="module")
-def batching_server(start_server: Callable[..., Any], make_service_settings: Callable[..., Settings]) -> Any:
+def batching_server(start_server: Callable[..., Any], make_service_settings: Callable[..., Settings]) -> Iterator[Any]:
     """The same with the encoder in a service of its own, which merges the questions of several callers."""
     server = start_server(make_service_settings(), BANKSIGHT__EMBEDDING__SERVING="service")
     server.wait_until_ready()
     server.ingest()
-    return server
+    yield server
+    server.stop()
 
 
 async def test_concurrent_questions_share_forward_passes_through_the_embedder_service(batching_server: Any) -> None:
