@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
+import numpy as np
 from llama_index.core.base.llms.types import (
     CompletionResponse,
     CompletionResponseAsyncGen,
@@ -15,6 +17,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.callbacks import llm_completion_callback
 from llama_index.core.llms.custom import CustomLLM
+from numpy.typing import NDArray
 from pydantic import PrivateAttr
 
 _EXHAUSTED = "the script has no reply left; queue one more reply for every prompt"
@@ -110,6 +113,21 @@ class ScriptedLLM(CustomLLM):
         return stream()
 
     def _pieces(self, reply: str) -> CompletionResponseGen:
-        for start in range(0, len(reply), self.piece):
+        for start in range(0, max(1, len(reply)), self.piece):
             end = start + self.piece
             yield CompletionResponse(text=reply[:end], delta=reply[start:end])
+
+
+class WordEncoder:
+    """Stands in for MiniLM where a test needs none: texts that share words are similar. Deterministic, no files."""
+
+    dimensions = 64
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """`float32[n, 64]`, L2-normalised: one direction for each word, by its checksum."""
+        rows = np.full((len(texts), self.dimensions), 1e-6, dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in text.lower().split():
+                row[crc32(word.strip(".,;:?!").encode()) % self.dimensions] += 1.0
+        unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return unit

@@ -1,0 +1,251 @@
+"""From question to cited answer or refusal, through MiniLM, Chroma, the lexical index and the registry."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import pytest
+
+from rag.bootstrap import Workspace, open_workspace
+from rag.domain import Answer, Passage, Principal, SearchFilter
+from rag.errors import ModelError, QuestionError
+from rag.query.events import AskRequest, CitationReleased, Completed, Event, SentenceReleased, StageFinished, Turn
+from rag.query.pipeline import QueryPipeline
+from rag.settings import load_settings
+from rag.testing import ScriptedLLM
+
+BANK = Path(__file__).parents[2] / "sample_bank"
+SOURCES = {
+    "regulations": ["regulation-e-1005-electronic-fund-transfers.md", "regulation-dd-1030-truth-in-savings.md"],
+    "filings": ["2023 Q3 AAPL.pdf", "2023 Q3 AAPL.pdf.meta.yaml"],
+}
+DEADLINES = "What are the error-resolution deadlines for an unauthorised electronic transfer?"
+STOP = "How do I stop a preauthorized payment?"
+MARKER = re.compile(r"\[(\d+)\]")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    root = tmp_path_factory.mktemp("answers")
+    for folder, names in SOURCES.items():
+        (root / folder).mkdir()
+        for name in names:
+            copyfile(BANK / folder / name, root / folder / name)
+    sources = [{"name": name, "collection": name, "root": str(root / name)} for name in SOURCES]
+    overrides: dict[str, Any] = {"data_dir": str(root / "data"), "sources": sources}
+    opened = open_workspace(load_settings("test", environment={}, overrides=overrides))
+    try:
+        assert not opened.ingest().failed
+        yield opened
+    finally:
+        opened.close()
+
+
+def ask(workspace: Workspace, question: str, *history: str, pipeline: QueryPipeline | None = None) -> Answer:
+    turns = tuple(Turn("user", each) for each in history)
+    return asyncio.run((pipeline or workspace.pipeline).ask(AskRequest(question, turns), workspace.principal()))
+
+
+def events(workspace: Workspace, question: str, pipeline: QueryPipeline | None = None) -> list[Event]:
+    async def collect() -> list[Event]:
+        stream = (pipeline or workspace.pipeline).stream(AskRequest(question), workspace.principal())
+        return [event async for event in stream]
+
+    return asyncio.run(collect())
+
+
+def scripted(
+    workspace: Workspace, *replies: str | Exception, searcher: Any = None
+) -> tuple[QueryPipeline, ScriptedLLM]:
+    engine = ScriptedLLM.of(*replies)
+    pipeline = QueryPipeline(
+        searcher=searcher or workspace.searcher,
+        llm=engine,
+        embedding=workspace.embedding,
+        catalog=workspace.catalog,
+        settings=workspace.settings,
+        page=workspace.registry.page,
+    )
+    return pipeline, engine
+
+
+def assert_every_sentence_is_cited_exactly(answer: Answer, workspace: Workspace) -> None:
+    assert answer.status == "answered"
+    assert [each.marker for each in answer.citations] == list(range(1, len(answer.citations) + 1))
+    for cited in answer.citations:
+        page = workspace.registry.page(cited.document_id, cited.page)
+        assert page.text[cited.start : cited.end] == cited.quote
+        assert cited.url == f"/v1/documents/{cited.document_id}/pages/{cited.page}?start={cited.start}&end={cited.end}"
+    blocks = [line for line in answer.text.split("\n") if line.strip() and not re.match(r"\| \||\|---", line)]
+    assert all(MARKER.search(line) for line in blocks)
+    assert {int(number) for number in MARKER.findall(answer.text)} == {each.marker for each in answer.citations}
+    assert all(check.supported and check.markers for check in answer.checks)
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (DEADLINES, "within 10 business days"),
+        (STOP, "at least three business days before the scheduled date"),
+        ("What does annual percentage yield mean?", "total amount of interest paid on an account"),
+        ("How long must a gift card remain valid before it expires?", "five years"),
+        ("What was Apple's effective tax rate in the third quarter of 2023?", "12.5 %"),
+        ("How much did Apple spend on research and development in the third quarter of 2023?", "7,442"),
+    ],
+)
+def test_an_answer_holds_what_was_asked_and_every_sentence_opens_its_words(
+    workspace: Workspace, question: str, expected: str
+) -> None:
+    answer = ask(workspace, question)
+    assert_every_sentence_is_cited_exactly(answer, workspace)
+    assert expected in answer.text
+    assert (answer.engine, answer.model, answer.prompt_version) == ("extractive", "none", "answer-1")
+    assert answer.confidence >= 0.4
+    assert answer.snapshot == workspace.catalog.snapshot
+    assert {"check", "rewrite", "retrieve", "decide", "generate", "verify", "total"} <= answer.timings.keys()
+
+
+def test_british_spelling_finds_the_american_rule(workspace: Workspace) -> None:
+    british, american = (
+        ask(workspace, f"Who is liable for an {each} electronic fund transfer?")
+        for each in ("unauthorised", "unauthorized")
+    )
+    assert british.citations[0].quote == american.citations[0].quote
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Who won the world cup in 2022?",
+        "How do I bake bread?",
+        "What was Microsoft's revenue in Q3 2023?",
+        "What is the capital of Australia?",
+    ],
+)
+def test_what_the_documents_do_not_answer_is_refused_plainly_and_cites_nothing(
+    workspace: Workspace, question: str
+) -> None:
+    answer = ask(workspace, question)
+    assert (answer.status, answer.reason) == ("refused", "not_in_documents")
+    assert answer.text.startswith(
+        "The documents do not answer this question. I searched 3 documents (filings, regulations)."
+    )
+    assert workspace.settings.refusal.contact in answer.text
+    assert not answer.citations
+    assert not MARKER.search(answer.text)
+
+
+@pytest.mark.parametrize("question", ["Hello!", "thanks a lot", "Who are you?"])
+def test_small_talk_gets_one_fixed_sentence_without_a_search(workspace: Workspace, question: str) -> None:
+    answer = ask(workspace, question)
+    assert (answer.status, answer.reason, answer.searched_question) == ("refused", "small_talk", "")
+    assert "retrieve" not in answer.timings
+
+
+def test_a_follow_up_is_searched_with_what_it_lacks(workspace: Workspace) -> None:
+    answer = ask(workspace, "Can it be confirmed in writing?", "What is a stop-payment order?")
+    assert answer.searched_question == "Can a stop-payment order be confirmed in writing?"
+    assert answer.question == "Can it be confirmed in writing?"
+    assert_every_sentence_is_cited_exactly(answer, workspace)
+
+
+@pytest.mark.parametrize("question", ["", "\u200b", "x" * 4001])
+def test_what_is_no_question_is_an_error_of_the_person_who_asks(workspace: Workspace, question: str) -> None:
+    with pytest.raises(QuestionError):
+        ask(workspace, question)
+
+
+def test_the_stream_says_every_stage_then_citations_before_their_sentences_then_the_answer(
+    workspace: Workspace,
+) -> None:
+    found = events(workspace, STOP)
+    stages = [event.stage for event in found if isinstance(event, StageFinished)]
+    assert stages == ["check", "rewrite", "retrieve", "decide", "generate", "verify"]
+    sentences = [event for event in found if isinstance(event, SentenceReleased)]
+    last = found[-1]
+    assert isinstance(last, Completed)
+    assert "".join(event.text for event in sentences) == last.answer.text
+    assert [event.index for event in sentences] == list(range(len(sentences)))
+    known: set[int] = set()
+    for event in found:
+        if isinstance(event, CitationReleased):
+            known.add(event.citation.marker)
+        elif isinstance(event, SentenceReleased):
+            assert {int(number) for number in MARKER.findall(event.text)} <= known
+
+
+def test_asking_twice_gives_the_same_answer(workspace: Workspace) -> None:
+    assert ask(workspace, STOP).text == ask(workspace, STOP).text
+
+
+def test_nothing_is_found_for_a_principal_of_another_tenant(workspace: Workspace) -> None:
+    stranger = Principal("stranger", tenant="other")
+    answer = asyncio.run(workspace.pipeline.ask(AskRequest(STOP), stranger))
+    assert (answer.status, answer.citations) == ("refused", ())
+    assert "there are no documents that I may search for you" in answer.text
+
+
+def test_only_the_collection_asked_for_is_searched(workspace: Workspace) -> None:
+    request = AskRequest(STOP, narrow=SearchFilter(collections=("filings",)))
+    answer = asyncio.run(workspace.pipeline.ask(request, workspace.principal()))
+    assert all("10-Q" in each.title for each in answer.citations)
+    assert answer.status == "refused"
+    assert "I searched 1 document (filings)." in answer.text
+
+
+def test_an_engine_that_paraphrases_keeps_only_what_its_citations_carry(workspace: Workspace) -> None:
+    reply = (
+        "You can stop a preauthorized payment by notifying the institution three business days before the scheduled "
+        "date of the transfer. [1] The institution pays you $900. [1] This has no marker.\nAsk again later. [44]"
+    )
+    pipeline, engine = scripted(workspace, reply)
+    answer = ask(workspace, STOP, pipeline=pipeline)
+    assert (answer.status, answer.reason, answer.engine) == ("partial", "sentences_withheld", "scripted")
+    assert "three business days before the scheduled date" in answer.text
+    assert not any(word in answer.text for word in ("$900", "no marker", "later"))
+    assert [check.supported for check in answer.checks] == [True, False, False, False]
+    assert all(not check.text for check in answer.checks if not check.supported)
+    assert [STOP in prompt for prompt in engine.script.prompts] == [True]
+
+
+@pytest.mark.parametrize("reply", ["NOT IN THE DOCUMENTS", "", "It is $12 in every case. [3]", "Trust me."])
+def test_when_nothing_is_left_to_say_the_answer_is_a_refusal(workspace: Workspace, reply: str) -> None:
+    pipeline, _ = scripted(workspace, reply)
+    answer = ask(workspace, STOP, pipeline=pipeline)
+    assert answer.status == "refused"
+    assert reply == "" or reply not in answer.text
+    assert not answer.citations
+
+
+def test_a_failing_engine_is_reported_as_such(workspace: Workspace) -> None:
+    pipeline, _ = scripted(workspace, RuntimeError("out of memory"))
+    with pytest.raises(ModelError, match="answering engine failed"):
+        ask(workspace, STOP, pipeline=pipeline)
+
+
+def test_closing_the_stream_ends_the_work_at_the_next_stage(workspace: Workspace) -> None:
+    class Recording:
+        searched: list[str] = []  # noqa: RUF012 - one list for this test
+
+        def search(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> Sequence[Passage]:
+            self.searched.append(question)
+            return workspace.searcher.search(question, principal, narrow, top_k)
+
+    recording = Recording()
+    pipeline, engine = scripted(workspace, "never said", searcher=recording)
+
+    async def leave_after_the_check() -> None:
+        async with aclosing(pipeline.stream(AskRequest(STOP), workspace.principal())) as stream:
+            async for event in stream:
+                if isinstance(event, StageFinished) and event.stage == "rewrite":
+                    return
+
+    asyncio.run(leave_after_the_check())
+    assert recording.searched == []
+    assert engine.script.prompts == []
