@@ -24,6 +24,8 @@ from rag.storage.registry import Registry, StoredChunk
 from rag.storage.vectors import Vector, VectorIndex
 
 _WIDEN = 4  # how much more is taken each time when too many candidates may not be seen
+_WIDEST = 6_400  # candidates from each search; beyond that every visible document is looked at instead
+_COMPARED_ONE_BY_ONE = 5_000  # chunks of documents that a filter names, which is faster than widening
 _REMEMBERED = 20_000  # vectors kept in memory, 768 bytes each
 
 
@@ -110,16 +112,34 @@ class Searcher:
     def _candidates(self, asked: _Asked, vector: Vector) -> _Candidates:
         """The visible candidates of both searches, each with its cosine; asked wider until there are enough."""
         limit = max(self._settings.candidates, asked.top_k)
-        wanted = asked.narrow.document_ids
-        while True:
+        if asked.narrow.document_ids and self._size(asked.narrow.document_ids) <= _COMPARED_ONE_BY_ONE:
+            return self._among(asked.narrow.document_ids, asked, vector, limit)
+        while limit <= _WIDEST:
             near = self._vectors.query(asked.scopes, vector, limit)
-            worded = self._lexical.search(asked.question, asked.scopes, limit, wanted, hints=asked.hints)
+            worded = self._lexical.search(
+                asked.question, asked.scopes, limit, asked.narrow.document_ids, hints=asked.hints
+            )
             dense, lexical = self._visible(near[:limit], asked), self._visible(worded, asked)
             exhausted = len(near) < limit and len(worded) < limit
             if exhausted or len(dense.keys() | lexical.keys()) >= asked.top_k:
-                break
+                return _Candidates({**self._cosines(lexical.keys() - dense.keys(), vector), **dense}, lexical)
             limit *= _WIDEN
-        return _Candidates({**self._cosines(lexical.keys() - dense.keys(), vector), **dense}, lexical)
+        return self._among(self._catalog.visible_ids(asked.principal, asked.narrow), asked, vector, limit)
+
+    def _among(self, document_ids: Iterable[str], asked: _Asked, vector: Vector, limit: int) -> _Candidates:
+        """Candidates from these documents alone. Every chunk of theirs is compared, so none is missed."""
+        seen = [each for each in document_ids if self._catalog.visible(each, asked.principal, asked.narrow)]
+        if not seen:
+            return _Candidates({}, {})
+        lexical = dict(self._lexical.search(asked.question, asked.scopes, limit, seen, hints=asked.hints))
+        cosines = self._cosines(self._lexical.chunks(seen, asked.scopes), vector)
+        nearest = sorted(cosines, key=lambda chunk_id: (-cosines[chunk_id], chunk_id))[:limit]
+        return _Candidates({each: cosines[each] for each in (*nearest, *lexical) if each in cosines}, lexical)
+
+    def _size(self, document_ids: Iterable[str]) -> int:
+        """How many chunks these documents have."""
+        documents = (self._catalog.document(document_id) for document_id in document_ids)
+        return sum(document.chunks for document in documents if document)
 
     def _visible(self, hits: Iterable[tuple[str, float]], asked: _Asked) -> dict[str, float]:
         seen: dict[str, bool] = {}

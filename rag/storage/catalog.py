@@ -111,9 +111,13 @@ class Catalog:
         examples = self._current().by_scope.values()
         return sorted({each.collection for each in examples if principal.may_read(each.tenant, each.access)})
 
+    def visible_ids(self, principal: Principal, narrow: SearchFilter) -> list[str]:
+        """The ids of all documents that a search with this filter covers."""
+        return [document_id for document_id in self._current().entries if self.visible(document_id, principal, narrow)]
+
     def count(self, principal: Principal, narrow: SearchFilter) -> int:
         """How many documents a search with this filter covers."""
-        return sum(self.visible(document_id, principal, narrow) for document_id in self._current().entries)
+        return len(self.visible_ids(principal, narrow))
 
     def _current(self) -> _View:
         if time.monotonic() - self._looked > _LOOK_EVERY_SECONDS:

@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -114,15 +114,15 @@ class LexicalIndex:
             best[chunk_id] = max(score, best.get(chunk_id, 0.0))
         return sorted(best.items(), key=lambda hit: (-hit[1], hit[0]))
 
+    def chunks(self, document_ids: Sequence[str], scopes: Sequence[str]) -> list[str]:
+        """The ids of all chunks of these documents in these scopes, in no order."""
+        conditions = (("document", document_ids), ("scope", scopes))
+        must = [(tantivy.Occur.Must, self._any_of(field, values)) for field, values in conditions]
+        return [str(stored["chunk"][0]) for stored in self._all(tantivy.Query.boolean_query(must))]
+
     def ids(self) -> set[tuple[str, str]]:
         """Every `(scope, chunk id)` that is indexed."""
-        self._refresh()
-        searcher = self._index.searcher()
-        if searcher.num_docs == 0:
-            return set()
-        hits = searcher.search(tantivy.Query.all_query(), searcher.num_docs, count=False).hits
-        documents = (searcher.doc(address) for _, address in hits)
-        return {(document["scope"][0], document["chunk"][0]) for document in documents}
+        return {(stored["scope"][0], stored["chunk"][0]) for stored in self._all(tantivy.Query.all_query())}
 
     def clear(self) -> None:
         """Remove everything, in one commit."""
@@ -138,6 +138,14 @@ class LexicalIndex:
             if self._writer is not None:
                 writer, self._writer = self._writer, None
                 writer.wait_merging_threads()
+
+    def _all(self, query: Any) -> Iterator[Any]:
+        """The stored fields of everything that fits."""
+        self._refresh()
+        searcher = self._index.searcher()
+        if searcher.num_docs:
+            for _, address in searcher.search(query, searcher.num_docs, count=False).hits:
+                yield searcher.doc(address)
 
     def _write(self, newest: dict[tuple[str, str], LexicalEntry], gone: Sequence[tuple[str, str]]) -> None:
         writer = self._open_writer()

@@ -148,11 +148,43 @@ def test_a_collection_filter_leaves_the_others_out(search: Callable[..., list[Pa
 def test_a_narrow_filter_still_fills_top_k_behind_many_better_matches(
     workspace: Workspace, search: Callable[..., list[Passage]]
 ) -> None:
-    """Twice as many candidates as are asked for first are closer to the question than the documents wanted."""
+    """Many more documents than are asked for as candidates are closer to the question than the two wanted."""
     documents = {each.title: each.id for each in workspace.documents(ANYBODY)}
     wanted = (documents["Mortgages"], documents["Cards"])
     found = search("visitors park in a bay of the garage", narrow=SearchFilter(document_ids=wanted), top_k=2)
     assert {each.document_id for each in found} == set(wanted)
+
+
+def test_a_filter_cannot_name_what_may_not_be_seen(workspace: Workspace, search: Callable[..., list[Passage]]) -> None:
+    [secret] = [each.id for each in workspace.documents(HR) if each.title == "Salaries"]
+    assert search("salary bands", ANYBODY, SearchFilter(document_ids=(secret,))) == []
+    assert search("salary bands", ANYBODY, SearchFilter(document_ids=("0" * 16,))) == []
+    assert names(search("salary bands", HR, SearchFilter(document_ids=(secret,)))) == ["Salaries"]
+
+
+def test_the_few_documents_in_force_are_found_behind_all_that_are_not(tmp_path: Path) -> None:
+    """With 10 candidates at first, and 40 expired versions that fit at least as well."""
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    (folder / "_folder.yaml").write_text("effective_to: 2020-12-31\n")
+    for number in range(40):
+        (folder / f"fees-{number}.txt").write_text(f"The wire transfer fee of version {number} is {number} dollars.")
+    for name in ("today", "also"):
+        (folder / f"{name}.txt").write_text(f"Dogs are welcome {name}.")
+        (folder / f"{name}.txt.meta.yaml").write_text("effective_to: 2999-12-31\n")
+    overrides: dict[str, Any] = {
+        "data_dir": str(tmp_path / "data"),
+        "sources": [{"name": "papers", "collection": "rules", "root": str(folder)}],
+        "embedding": {"bulk_backend": "onnx"},
+        "retrieval": {"candidates": 10},
+    }
+    workspace = open_workspace(load_settings("test", environment={}, overrides=overrides))
+    try:
+        workspace.ingest()
+        found = workspace.searcher.search("wire transfer fee of a version in dollars", ANYBODY, EVERYTHING, 2)
+        assert names(found) == ["also", "today"] or names(found) == ["today", "also"]
+    finally:
+        workspace.close()
 
 
 def test_all_there_is_comes_back_when_top_k_is_larger(search: Callable[..., list[Passage]]) -> None:
