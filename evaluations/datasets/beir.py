@@ -37,10 +37,6 @@ class Collection:
     questions: Mapping[str, str]
     relevant: Mapping[str, frozenset[str]]
 
-    def passage_id(self, rulebook: str, page: int) -> str:
-        """The passage that stands on a 1-based page of the rulebook with this name."""
-        return next(each for each in self.rulebooks if each.name == rulebook).passage_ids[page - 1]
-
 
 class RulebookConnector:
     """The rulebooks of a collection as a source of documents."""
