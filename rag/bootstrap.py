@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -220,40 +220,44 @@ def open_workspace(
     """Open the data folder as its owner, and everything in it.
 
     `url` is where this process serves HTTP, so that commands find it. `embedding` embeds questions, where that is not
-    to happen in this process. Raises `DataFolderInUse`, `ConfigurationError`,
-    `IndexMismatch`, `StorageUnavailable` or `WeightsRejected`, and then leaves everything as it was.
+    to happen in this process. Raises `DataFolderInUse`, `ConfigurationError`, `IndexMismatch`, `StorageUnavailable` or
+    `WeightsRejected`, and then leaves everything as it was.
     """
-    ownership = Ownership(settings.data_dir)
-    try:
+    with ExitStack() as undo:
+        ownership = Ownership(settings.data_dir)
+        undo.callback(ownership.release)
         embedding = embedding or open_embedding(settings.embedding, settings.data_dir / "models", "query")
         registry = Registry(open_database(settings.database_url))
+        undo.callback(registry.close)
         if check_encoder == "match":
             _remember_encoder(registry, embedding, settings.splitting, "keep")
-        stores = Stores(
-            registry=registry,
-            vectors=_open_vectors(settings, embedding.fingerprint),
-            lexical=LexicalIndex(settings.data_dir / "lexical"),
-            originals=Originals(settings.data_dir / "originals"),
-            catalog=Catalog(registry),
-        )
+        vectors = _open_vectors(settings, embedding.fingerprint)
+        undo.callback(vectors.close)
+        lexical = LexicalIndex(settings.data_dir / "lexical")
+        undo.callback(lexical.close)
+        stores = Stores(registry, vectors, lexical, Originals(settings.data_dir / "originals"), Catalog(registry))
         removing.recover(stores)
-    except BaseException:
-        ownership.release()
-        raise
-    ownership.announce(url)
-    searcher = Searcher(
-        embedding, stores.vectors, stores.lexical, stores.catalog, registry, settings.retrieval, settings.collections
-    )
+        searcher = Searcher(
+            embedding, vectors, lexical, stores.catalog, registry, settings.retrieval, settings.collections
+        )
+        answering = _open_pipeline(searcher, stores, embedding, settings)
+        ownership.announce(url)
+        undo.pop_all()
+        return Workspace(
+            settings, ownership, stores, embedding, searcher, answering, time.monotonic(), threading.Lock()
+        )
+
+
+def _open_pipeline(searcher: Searcher, stores: Stores, embedding: MiniLM, settings: Settings) -> QueryPipeline:
     sentences = SentenceVectors(embedding)  # the decision and the engine look at the same sentences
-    answering = QueryPipeline(
+    return QueryPipeline(
         searcher=searcher,
         llm=ExtractiveLLM(embedding=sentences, max_sentences=settings.generation.max_sentences),
         embedding=sentences,
         catalog=stores.catalog,
         settings=settings,
-        page=registry.page,
+        page=stores.registry.page,
     )
-    return Workspace(settings, ownership, stores, embedding, searcher, answering, time.monotonic(), threading.Lock())
 
 
 def _remember_encoder(

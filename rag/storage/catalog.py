@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from rag.domain import Document, Principal, SearchFilter
+from rag.errors import QuestionError
 from rag.storage.registry import Registry
 
 _LOOK_EVERY_SECONDS = 0.2
@@ -72,7 +73,15 @@ class Catalog:
             return snapshot
 
     def scopes(self, principal: Principal, narrow: SearchFilter) -> list[str]:
-        """The Chroma collections that may hold something for this principal, in a stable order."""
+        """The Chroma collections that may hold something for this principal, in a stable order.
+
+        Raises `QuestionError` for a collection in which the principal may read nothing, whether it exists or not.
+        """
+        known = self.collections(principal)
+        for name in narrow.collections:
+            if name not in known:
+                there = ", ".join(known) or "none"
+                raise QuestionError(f"unknown collection {name!r}; collections that you may search: {there}")
         return sorted(
             scope
             for scope, example in self._current().by_scope.items()

@@ -24,9 +24,9 @@ class Ownership:
             self._write("")
         except Timeout as error:
             pid, url = _read(self._note)
+            owner = f"the BankSight that serves {url}" if url else f"process {pid}"
             raise DataFolderInUse(
-                f"the data folder {folder} is in use by process {pid}; stop that process, or set BANKSIGHT_DATA_DIR",
-                url,
+                f"the data folder {folder} is in use by {owner}; stop that, or set BANKSIGHT_DATA_DIR", url
             ) from error
         except OSError as error:
             raise ConfigurationError(

@@ -195,7 +195,7 @@ class VectorIndex:
         return collection
 
 
-class _Missing(Exception):  # noqa: N818  a signal, not an error that anybody sees
+class _Missing(Exception):
     """The collection is not there."""
 
 

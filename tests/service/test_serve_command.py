@@ -54,7 +54,7 @@ def test_data_folder_in_use_ends_the_service_with_one_sentence(server: Any, star
     assert second.process.wait(120) == 3
     last = second.log.read_text().strip().splitlines()[-1]
     assert last.startswith("Error: ")
-    assert "is in use by process" in last
+    assert "is in use by the BankSight that serves http" in last
 
 
 def test_taken_port_is_one_sentence_and_exit_code_3(server: Any) -> None:

@@ -153,7 +153,7 @@ def test_second_service_on_the_same_data_folder_says_so_and_stays_unready(
     assert httpx.get(f"{second.url}/livez").status_code == 200
     assert httpx.get(f"{second.url}/readyz").status_code == 503
     assert answer.status_code == 503
-    assert "is in use by process" in answer.json()["detail"]
+    assert "is in use by the BankSight that serves http" in answer.json()["detail"]
     assert second.stop() == 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rag.domain import Document, DocumentPage, Principal, SearchFilter
+from rag.errors import QuestionError
 from rag.storage.catalog import Catalog, scope_name
 from rag.storage.database import open_database
 from rag.storage.registry import Registry, Version
@@ -61,7 +62,8 @@ def test_scopes_are_those_whose_labels_are_held(registry: Registry) -> None:
     catalog = Catalog(registry)
     assert catalog.scopes(Principal("a"), EVERYTHING) == [scope_name("default", "rules", ())]
     assert len(catalog.scopes(Principal("a", clearances=frozenset({"hr"})), EVERYTHING)) == 2
-    assert catalog.scopes(Principal("a"), SearchFilter(collections=("other",))) == []
+    with pytest.raises(QuestionError, match="unknown collection 'other'; collections that you may search: rules"):
+        catalog.scopes(Principal("a"), SearchFilter(collections=("other",)))
 
 
 def test_first_and_last_day_in_force_count(registry: Registry) -> None:
