@@ -15,7 +15,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import click
 import numpy as np
@@ -29,11 +29,17 @@ from rag.query.signals import Signals
 from rag.settings import load_settings
 
 Column = NDArray[np.float64]
+Label = Literal["answerable", "unanswerable"]
 
 OWN_QUESTIONS: Final = Path(__file__).parent / "datasets" / "answers.jsonl"
 MODEL: Final = Path(refusal.__file__).parent / refusal.MODEL_FILE
 # How much each kind of question counts, however many there are: people ask banks, not rulebooks.
 _WEIGHTS: Final = {"rulebooks": 1.0, "regulations": 1.0, "bank": 1.2, "filings": 0.8, "companies": 0.3, "scope": 0.7}
+_LABELLED: Final[tuple[tuple[str, str, Label], ...]] = (
+    ("sec10q/questions.jsonl", "filings", "answerable"),
+    ("sec10q/unanswerable.jsonl", "filings", "unanswerable"),
+    ("financebench/unanswerable.jsonl", "companies", "unanswerable"),
+)
 _FOLDS: Final = 5
 _PENALTY: Final = 1.0  # of squared standardised weights
 _KEPT: Final = 0.9  # share of answerable rulebook questions for which the printed threshold lets through
@@ -80,9 +86,9 @@ def rulebook_examples(data: Path, cache: Path, questions: int) -> Iterator[Examp
             ]
             random.Random(_SEED).shuffle(chosen)  # noqa: S311 - a sample, not a secret
             for question, documents in chosen[:count]:
-                yield from _example(task.workspace, group, question, True)
+                yield from _example(task.workspace, group, question, "answerable")
                 others = SearchFilter(document_ids=tuple(sorted(all_documents - documents)))
-                yield from _example(task.workspace, group, question, False, others)
+                yield from _example(task.workspace, group, question, "unanswerable", others)
 
 
 def bank_examples(data: Path, cache: Path) -> Iterator[Example]:
@@ -93,16 +99,12 @@ def bank_examples(data: Path, cache: Path) -> Iterator[Example]:
     try:
         workspace.ingest()
         for row in _rows(OWN_QUESTIONS):
-            yield from _example(workspace, "bank", row["question"], bool(row["quotes"]))
-        for file, group, answerable in (
-            ("sec10q/questions.jsonl", "filings", True),
-            ("sec10q/unanswerable.jsonl", "filings", False),
-            ("financebench/unanswerable.jsonl", "companies", False),
-        ):
+            yield from _example(workspace, "bank", row["question"], "answerable" if row["quotes"] else "unanswerable")
+        for file, group, label in _LABELLED:
             for row in _rows(data / file):
-                yield from _example(workspace, group, row["question"], answerable)
+                yield from _example(workspace, group, row["question"], label)
         for text in _out_of_scope(data / "scope" / "queries.jsonl"):
-            yield from _example(workspace, "scope", text, False)
+            yield from _example(workspace, "scope", text, "unanswerable")
     finally:
         workspace.close()
 
@@ -164,12 +166,12 @@ def _example(
     workspace: Workspace,
     group: str,
     question: str,
-    answerable: bool,
-    narrow: SearchFilter | None = None,  # noqa: FBT001 - a label
+    label: Label,
+    narrow: SearchFilter | None = None,
 ) -> Iterator[Example]:
     signals = workspace.pipeline.signals(question, workspace.principal(), narrow or SearchFilter())
     if signals is not None:
-        yield Example(group, question, answerable, signals.values())
+        yield Example(group, question, label == "answerable", signals.values())
 
 
 def _documents(workspace: Workspace, folder: Path) -> dict[str, str]:

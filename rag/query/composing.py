@@ -8,13 +8,13 @@ from typing import Final
 
 from rag.query.selecting import Candidate, Reading, says_the_same
 
-_ENOUGH: Final = 0.80  # of the best score: below it a sentence adds more noise than support
+_ENOUGH: Final = 0.82  # of the best score: below it a sentence adds more noise than support
 _READABLE_LEAD: Final = 320  # characters
 _LEAD_TOLERANCE: Final = 0.92  # another sentence may lead when its score is this close to the best
 _TITLED_TOLERANCE: Final = 0.82
 # Items and characters up to which a list is quoted whole, because half a list can mislead: as the lead, as support.
 _WHOLE_LEAD: Final = (8, 1200)
-_WHOLE_SUPPORT: Final = (4, 500)
+_WHOLE_SUPPORT: Final = (3, 450)
 _ROWS: Final = 5  # of one table
 
 

@@ -13,14 +13,15 @@ from rag.query.asked import Asked, answers_type, mentions, periods, read_questio
 from rag.query.prompting import Prompt, PromptPassage, single_line
 from rag.query.segments import Segment, is_run_in_heading, segments
 from rag.query.similarity import Encoder
-from rag.query.words import coverage, stems
+from rag.query.words import coverage, stems, tokens
 
 CANDIDATES: Final = 24  # sentences that are embedded: the cost of an answer
 _EMBEDDED: Final = 400  # characters of a sentence that are embedded
 _LONGEST: Final = 900  # characters of a sentence that can still be read
+_SECTION_SEPARATOR: Final = " > "  # between the headings of a section
 _SHORTEST_WORDS: Final = 5
 # Weights of what speaks for a sentence; chosen by reading answers over the sample bank.
-_COSINE, _OWN_WORDS, _CONTEXT_WORDS, _TYPE, _RANK = 0.38, 0.20, 0.18, 0.14, 0.10
+_COSINE, _OWN_WORDS, _HEADING_WORDS, _CONTEXT_WORDS, _TYPE, _RANK = 0.36, 0.20, 0.12, 0.10, 0.14, 0.08
 _FOCUS: Final = 2.0  # weight of the words that say what is asked, against those that say of what
 _DEFINES: Final = 0.12  # for the sentence that defines what the question asks the meaning of
 _UNCLEAR: Final = 0.06  # against a sentence that leans on one that is not shown, or that is only about a special case
@@ -47,15 +48,33 @@ _COMPLETE: Final = re.compile(r"[.!?][\"”’')\]]*$")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A quotable piece of passage `number` (from 1): its `words` on one line; `read` adds what gives them sense."""
+    """A quotable piece of passage `number` (from 1): its `words`, on one line.
+
+    `said` adds what leads into them, and `read` the titles of the paragraphs around them, too.
+    """
 
     number: int
     position: int
     segment: Segment
     words: str
+    said: str
     read: str
     score: float = 0.0
     cosine: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """The stems of a passage's own heading, and of all that it says."""
+
+    heading: frozenset[str]
+    everything: frozenset[str]
+
+    @classmethod
+    def of(cls, passage: PromptPassage) -> _Context:
+        """The context of a passage."""
+        heading = passage.section.rsplit(_SECTION_SEPARATOR, 1)[-1]
+        return cls(frozenset(stems(heading)), frozenset(stems(f"{passage.title} {passage.section} {passage.text}")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +102,7 @@ def rank_sentences(prompt: Prompt, readings: Sequence[Reading], encoder: Encoder
         return []
     weights = _weights(found, asked)
     places = _places(asked, prompt)
-    contexts = [frozenset(stems(f"{each.title} {each.section} {each.text}")) for each in prompt.passages]
+    contexts = [_Context.of(each) for each in prompt.passages]
     scored = [replace(each, score=_from_words(asked, each, contexts[each.number - 1], weights)) for each in found]
     best = sorted(scored, key=lambda each: -each.score * places[each.number - 1])[:CANDIDATES]
     vectors = encoder.embed([prompt.question, *(each.read[:_EMBEDDED] for each in best)])
@@ -104,22 +123,20 @@ def _candidates(number: int, reading: Reading) -> list[Candidate]:
     for position, segment in enumerate(reading.segments):
         words = single_line(reading.words(segment))
         if _quotable(segment, words):
-            found.append(
-                Candidate(number, position, segment, words, single_line(f"{_led_in(reading, segment)} {words}"))
-            )
+            said = single_line(f"{_led_in(reading, segment)} {words}")
+            titles = " ".join(reading.passage.text[each.start : each.end] for each in segment.titles)
+            found.append(Candidate(number, position, segment, words, said, single_line(f"{titles} {said}")))
     return found
 
 
 def _led_in(reading: Reading, segment: Segment) -> str:
-    """What gives a piece its sense: titles of its paragraphs, the words that lead into it, the head of its group."""
+    """What stands before an item or a row and gives it its sense: what leads into it, the head of its group."""
     text = reading.passage.text
-    titles = " ".join(text[each.start : each.end] for each in segment.titles)
     if segment.lead is not None:
         before = reading.words(reading.segments[segment.lead])
     else:
         before = text[segment.header.start : segment.header.end].split("\n", 1)[0] if segment.header else ""
-    group = text[segment.group.start : segment.group.end] if segment.group else ""
-    return f"{titles} {before} {group}"
+    return f"{before} {text[segment.group.start : segment.group.end]}" if segment.group else before
 
 
 def _quotable(segment: Segment, words: str) -> bool:
@@ -144,7 +161,8 @@ def _weights(found: Sequence[Candidate], asked: Asked) -> dict[str, float]:
 def _places(asked: Asked, prompt: Prompt) -> list[float]:
     """For each passage a factor: is it about the company and the period that the question names?"""
     heads = [f"{each.title} {each.section}" for each in prompt.passages]
-    named = [mentions(asked.names, f"{head} {each.text}") for head, each in zip(heads, prompt.passages, strict=True)]
+    in_titles = frozenset(name for name in asked.names if any(name in tokens(each.title) for each in prompt.passages))
+    named = [mentions(in_titles, each.title) for each in prompt.passages]
     fits = [_period_fit(asked, head, each.text) for head, each in zip(heads, prompt.passages, strict=True)]
     best = max(fits, default=0.0)
     return [
@@ -162,13 +180,13 @@ def _period_fit(asked: Asked, head: str, text: str) -> float:
     return sum(1.0 if each in title else 0.7 if each in body else 0.0 for each in asked.periods) / len(asked.periods)
 
 
-def _from_words(asked: Asked, candidate: Candidate, context: frozenset[str], weights: dict[str, float]) -> float:
+def _from_words(asked: Asked, candidate: Candidate, context: _Context, weights: dict[str, float]) -> float:
     """The part of the score that needs no vectors."""
     own = frozenset(stems(candidate.read))
-    score = _OWN_WORDS * coverage(asked.terms, weights, own) + _CONTEXT_WORDS * coverage(
-        asked.terms, weights, own | context
-    )
-    score += _TYPE * answers_type(asked.types, candidate.read) + _RANK / (1 + 0.35 * (candidate.number - 1))
+    score = _OWN_WORDS * coverage(asked.terms, weights, own)
+    score += _HEADING_WORDS * coverage(asked.terms, weights, context.heading)
+    score += _CONTEXT_WORDS * coverage(asked.terms, weights, own | context.everything)
+    score += _TYPE * answers_type(asked.types, candidate.said) + _RANK / (1 + 0.35 * (candidate.number - 1))
     score += _DEFINES if _defines(asked, candidate.words) else 0.0
     score -= _UNCLEAR if _DANGLING.match(candidate.words) else 0.0
     score -= _TOO_LONG if len(candidate.words) > _LONG else 0.0

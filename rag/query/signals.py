@@ -103,7 +103,7 @@ def measure(
         sections_missing=_share_missing(asked.sections, frozenset(re.findall(r"\d+(?:\.\d+)*", everything))),
         agreement=_agreement(passages),
         score_gap=passages[0].score - passages[min(4, len(passages) - 1)].score,
-        type_found=max((answers_type(asked.types, each.read) for each in ranked[:5]), default=0.0),
+        type_found=max((answers_type(asked.types, each.said) for each in ranked[:5]), default=0.0),
         terms=math.log1p(len(asked.terms)),
     )
 

@@ -99,5 +99,8 @@ ALSO_CALLED: Final[dict[str, str]] = {
     "kid": "child children",
     "job": "employment",
     "penalty": "liability civil penalties",
+    "year": "annual annually",
+    "yearly": "annual annually",
+    "month": "monthly",
     "sue": "civil liability action",
 }
