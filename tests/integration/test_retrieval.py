@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -265,5 +266,28 @@ def test_a_deleted_document_is_found_no_more(tmp_path: Path) -> None:
         [passage] = workspace.searcher.search("wire fee", ANYBODY, EVERYTHING, 5)
         workspace.delete_document(passage.document_id, ANYBODY)
         assert workspace.searcher.search("wire fee", ANYBODY, EVERYTHING, 5) == []
+    finally:
+        workspace.close()
+
+
+def test_a_removed_lexical_index_is_filled_again_from_the_registry(tmp_path: Path) -> None:
+    write(tmp_path)
+    overrides: dict[str, Any] = {
+        "data_dir": str(tmp_path / "data"),
+        "sources": [{"name": "rules", "collection": "rules", "root": str(tmp_path / "rules")}],
+        "embedding": {"bulk_backend": "onnx"},
+    }
+    settings = load_settings("test", environment={}, overrides=overrides)
+    workspace = open_workspace(settings)
+    workspace.ingest()
+    before = workspace.searcher.search("wire transfer fee", HR, EVERYTHING, 5)
+    workspace.close()
+    shutil.rmtree(settings.data_dir / "lexical")
+    workspace = open_workspace(settings)
+    try:
+        assert workspace.check("repair").missing_lexical == len(workspace.registry.chunk_pairs())
+        again = workspace.searcher.search("wire transfer fee", HR, EVERYTHING, 5)
+        assert [each.chunk_id for each in again] == [each.chunk_id for each in before]
+        assert [each.lexical for each in again] == pytest.approx([each.lexical for each in before])
     finally:
         workspace.close()
