@@ -40,7 +40,7 @@ def open_workspace_and_jobs(
 
     workspace = open_workspace(settings, url=url, embedding=_remote(embedder, settings) if embedder else None)
     try:
-        workspace.embedding.embed(["ready"])
+        workspace.warm_up()
         telemetry.SNAPSHOT.set(workspace.catalog.snapshot)
         jobs = JobRunner(workspace.ingest, workspace.registry, telemetry.ingested)
         jobs.start()

@@ -15,7 +15,7 @@ from typing import Literal
 from connectors.base import Connector
 from connectors.parsing import ParsingLimits, ParsingSandbox
 from connectors.registry import open_connector
-from rag.domain import Document, DocumentPage, IngestReport, Principal
+from rag.domain import Document, DocumentPage, IngestReport, Principal, SearchFilter
 from rag.errors import Busy, ConfigurationError, IndexMismatch, NotFound
 from rag.ingestion import pipeline, removing, uploads
 from rag.ingestion.run import Progress, Rules, Source, Stores
@@ -46,6 +46,7 @@ class Workspace:
     ownership: Ownership
     stores: Stores
     embedding: MiniLM
+    bulk: MiniLM
     searcher: Searcher
     pipeline: QueryPipeline
     opened_at: float
@@ -66,6 +67,11 @@ class Workspace:
         identity = self.settings.identity
         return Principal(identity.subject, self.settings.tenant, identity.roles, identity.clearances)
 
+    def warm_up(self) -> None:
+        """Load what is loaded on first use, so that the first question does not wait for it."""
+        self.bulk.embed(["ready"])
+        self.searcher.search("ready", self.principal(), SearchFilter(), 1)
+
     def ingest(
         self,
         sources: Sequence[str] | None = None,
@@ -78,8 +84,7 @@ class Workspace:
         """Make the corpus equal to these sources, or to all. Raises `ConfigurationError` for an unknown name."""
         settings = self.settings
         chosen = _choose(settings.sources + uploads.sources(settings.data_dir), sources)
-        encoder = open_embedding(settings.embedding, settings.data_dir / "models", "bulk")
-        self._require_same_encoder(encoder)
+        encoder = self.bulk
         sandbox = ParsingSandbox(_limits(settings), settings.parsing.workers)
         with self.writing, closing(sandbox):
             opened = [Source(_connector(source, sandbox, settings), source.collection) for source in chosen]
@@ -202,13 +207,6 @@ class Workspace:
             mass_delete_floor=settings.ingestion.mass_delete_floor,
         )
 
-    def _require_same_encoder(self, bulk: MiniLM) -> None:
-        if bulk.fingerprint != self.embedding.fingerprint:
-            raise IndexMismatch(
-                f"the bulk encoder ({bulk.backend}) and the query encoder ({self.embedding.backend}) make different "
-                "vectors; set embedding.bulk_backend to auto"
-            )
-
 
 def open_workspace(
     settings: Settings,
@@ -226,7 +224,10 @@ def open_workspace(
     with ExitStack() as undo:
         ownership = Ownership(settings.data_dir)
         undo.callback(ownership.release)
+        bulk = open_embedding(settings.embedding, settings.data_dir / "models", "bulk")
+        sentences = embedding or bulk  # many texts at once: the bulk encoder is the faster one
         embedding = embedding or open_embedding(settings.embedding, settings.data_dir / "models", "query")
+        _require_same_vectors(embedding, bulk)
         registry = Registry(open_database(settings.database_url))
         undo.callback(registry.close)
         if check_encoder == "match":
@@ -240,16 +241,16 @@ def open_workspace(
         searcher = Searcher(
             embedding, vectors, lexical, stores.catalog, registry, settings.retrieval, settings.collections
         )
-        answering = _open_pipeline(searcher, stores, embedding, settings)
+        answering = _open_pipeline(searcher, stores, sentences, settings)
         ownership.announce(url)
         undo.pop_all()
         return Workspace(
-            settings, ownership, stores, embedding, searcher, answering, time.monotonic(), threading.Lock()
+            settings, ownership, stores, embedding, bulk, searcher, answering, time.monotonic(), threading.Lock()
         )
 
 
-def _open_pipeline(searcher: Searcher, stores: Stores, embedding: MiniLM, settings: Settings) -> QueryPipeline:
-    sentences = SentenceVectors(embedding)  # the decision and the engine look at the same sentences
+def _open_pipeline(searcher: Searcher, stores: Stores, encoder: MiniLM, settings: Settings) -> QueryPipeline:
+    sentences = SentenceVectors(encoder)  # the decision and the engine look at the same sentences
     return QueryPipeline(
         searcher=searcher,
         llm=ExtractiveLLM(embedding=sentences, max_sentences=settings.generation.max_sentences),
@@ -258,6 +259,14 @@ def _open_pipeline(searcher: Searcher, stores: Stores, embedding: MiniLM, settin
         settings=settings,
         page=stores.registry.page,
     )
+
+
+def _require_same_vectors(embedding: MiniLM, bulk: MiniLM) -> None:
+    if bulk.fingerprint != embedding.fingerprint:
+        raise IndexMismatch(
+            f"the bulk encoder ({bulk.backend}) and the query encoder ({embedding.backend}) make different "
+            "vectors; set embedding.bulk_backend to auto"
+        )
 
 
 def _remember_encoder(
