@@ -46,7 +46,8 @@ class Workspace:
     ownership: Ownership
     stores: Stores
     embedding: MiniLM
-    bulk: MiniLM
+    bulk: MiniLM  # for ingestion
+    sentences: MiniLM  # for comparing sentences with a question
     searcher: Searcher
     pipeline: QueryPipeline
     opened_at: float
@@ -69,7 +70,7 @@ class Workspace:
 
     def warm_up(self) -> None:
         """Load what is loaded on first use, so that the first question does not wait for it."""
-        self.bulk.embed(["ready"])
+        self.sentences.embed(["ready"])
         self.searcher.search("ready", self.principal(), SearchFilter(), 1)
 
     def ingest(
@@ -245,7 +246,16 @@ def open_workspace(
         ownership.announce(url)
         undo.pop_all()
         return Workspace(
-            settings, ownership, stores, embedding, bulk, searcher, answering, time.monotonic(), threading.Lock()
+            settings,
+            ownership,
+            stores,
+            embedding,
+            bulk,
+            sentences,
+            searcher,
+            answering,
+            time.monotonic(),
+            threading.Lock(),
         )
 
 
