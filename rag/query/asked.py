@@ -68,6 +68,7 @@ _QUARTER_END: Final = re.compile(
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _ORDINALS: Final = {"first": "1", "second": "2", "third": "3", "fourth": "4"}
 _SECTION: Final = re.compile(r"(?:§+|section|rule|part|article)\s*(\d+(?:\.\d+)*)|\b(\d{2,4}\.\d+)\b", re.IGNORECASE)
+_REGULATION: Final = re.compile(r"\b[Rr]egulation\s+([A-Z]{1,2})\b")
 _NO_NAMES: Final = (
     "i q1 q2 q3 q4 gaap form sec llc inc usd us regulation rule section part article act what how which who when"
 )
@@ -102,7 +103,7 @@ def read_question(text: str) -> Asked:
         types=_types(text),
         names=_names(text),
         periods=periods(text),
-        sections=frozenset(a or b for a, b in _SECTION.findall(text)),
+        sections=references(text),
     )
 
 
@@ -157,6 +158,12 @@ def _calendar_quarter(month: str, day: int, year: str) -> set[str]:
     months = _MONTHS.index(month[:3].lower()) + day / 31  # since the year began
     quarter = round(months / 3) or 4
     return {f"q{quarter}", f"q{quarter} {int(year) - (months < 1.5)}"}
+
+
+def references(text: str) -> frozenset[str]:
+    """What `text` refers to by number or letter: sections and rules ("1005.6") and regulations ("regulation z")."""
+    numbers = {first or second for first, second in _SECTION.findall(text)}
+    return frozenset(numbers | {f"regulation {letter.lower()}" for letter in _REGULATION.findall(text)})
 
 
 def _names(text: str) -> frozenset[str]:

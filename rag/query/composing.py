@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from rag.query.segments import is_run_in_heading
 from rag.query.selecting import Candidate, Reading, says_the_same
 
-_ENOUGH: Final = 0.82  # of the best score: below it a sentence adds more noise than support
+_ENOUGH: Final = 0.85  # of the best score: below it a sentence adds more noise than support
 _READABLE_LEAD: Final = 320  # characters
 _LEAD_TOLERANCE: Final = 0.92  # another sentence may lead when its score is this close to the best
 _TITLED_TOLERANCE: Final = 0.82
@@ -99,9 +100,16 @@ def _whole_list(part: Part, reading: Reading, items: int, characters: int) -> Pa
 def _below(lead: int, reading: Reading) -> Iterator[int]:
     """Everything that this lead leads into, lists inside the list included."""
     for position, segment in enumerate(reading.segments):
-        if segment.lead == lead and segment.kind in ("item", "lead_in"):
+        if segment.lead == lead and segment.kind in ("item", "lead_in") and not _is_title(position, reading):
             yield position
             yield from _below(position, reading) if segment.kind == "lead_in" else ()
+
+
+def _is_title(position: int, reading: Reading) -> bool:
+    """True for "Periodic statement; timely notice not given." between items: the title of a paragraph, not an item."""
+    segment = reading.segments[position]
+    following = reading.segments[position + 1 :]
+    return is_run_in_heading(reading.words(segment)) and any(each.lead == segment.lead for each in following)
 
 
 def _without_repeats(parts: Sequence[Part]) -> list[Part]:

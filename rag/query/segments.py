@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from rag.query.sentences import Span, sentence_spans, trimmed
-from rag.query.tables import Row, read_row
+from rag.query.tables import Row, names_columns, read_row
 
 Kind = Literal["sentence", "lead_in", "item", "row", "heading"]
 _LineKind = Literal["blank", "row", "heading", "footer", "item", "prose"]
@@ -28,6 +28,7 @@ _FOOTER: Final = re.compile(
 _TERMINAL: Final = re.compile(r"[.!?:;][\"”’')\]]*$|[;,]\s+(?:and|or)$")
 _SMALL: Final = "a an and as at by for from in into not of on or per the to under upon with"
 _SMALL_WORDS: Final = frozenset(_SMALL.split())
+_DEFINITIONS: Final = re.compile(r"\bdefinitions?\b[^.]*:$", re.IGNORECASE)  # what follows are whole sentences
 _UNIT: Final = re.compile(r"^\([^()]*(?:in |un)(?:millions|thousands|billions|audited)[^()]*\)$", re.IGNORECASE)
 VERB: Final = re.compile(
     r"\b(?:is|are|was|were|be|been|has|have|had|shall|must|may|will|can|cannot|do|does|did|should|would|could|means?"
@@ -85,6 +86,7 @@ class _Lead:
     position: int
     own: str
     items: str = ""
+    items_stand_alone: bool = False
 
 
 @lru_cache(maxsize=512)
@@ -174,9 +176,9 @@ def _prose_segment(sentence: _Sentence, leads: list[_Lead], position: int) -> Se
     first = sentence.place != "later"
     lead = leads[-1].position if leads and first else None
     if words.endswith(":") or (words.endswith("—") and VERB.search(words)):
-        leads.append(_Lead(position, sentence.numbering))
+        leads.append(_Lead(position, sentence.numbering, items_stand_alone=_DEFINITIONS.search(words) is not None))
         return Segment(start, end, "lead_in", lead)
-    if lead is not None:
+    if lead is not None and not (leads[-1].items_stand_alone and VERB.search(words)):
         return Segment(start, end, "item", lead)
     # Without a verb it is a title, or an item whose lead-in is not in sight.
     stub = words.endswith("—") or (first and not VERB.search(words))
@@ -281,7 +283,7 @@ def _kind(line: str, following: str, before: _Before) -> _LineKind:
     if row is not None and (before == "finished" or len(row.cells) > 2):
         return "row"
     heads_rows = line.endswith(":") and len(line) <= _GROUP_CHARACTERS and read_row(following) is not None
-    marked = _MARKDOWN_HEADING.match(line) is not None or _UNIT.match(line) is not None
+    marked = any(pattern.match(line) for pattern in (_MARKDOWN_HEADING, _UNIT)) or names_columns(line)
     if heads_rows or marked or (before == "finished" and _is_heading(line, following)):
         return "heading"
     return "item" if re.match(_MARKER + r"\s*\S", line) else "prose"
@@ -291,7 +293,7 @@ def _is_heading(line: str, following: str) -> bool:
     words = line.split()
     if len(line) > _HEADING_CHARACTERS or len(words) > _HEADING_WORDS or _TERMINAL.search(line):
         return False
-    if following[:1].islower() or re.match(_MARKER + r"\s*[a-z]", line):
+    if (following[:1].islower() and not following.startswith(line)) or re.match(_MARKER + r"\s*[a-z]", line):
         return False
     if line.startswith("§"):
         return True

@@ -15,8 +15,8 @@ from rag.query.segments import Segment, is_run_in_heading, segments
 from rag.query.similarity import Encoder
 from rag.query.words import coverage, stems, tokens
 
-CANDIDATES: Final = 24  # sentences that are embedded: the cost of an answer
-_EMBEDDED: Final = 400  # characters of a sentence that are embedded
+CANDIDATES: Final = 16  # sentences that are embedded: the cost of an answer
+_EMBEDDED: Final = 240  # characters of a sentence that are embedded
 _LONGEST: Final = 900  # characters of a sentence that can still be read
 _SECTION_SEPARATOR: Final = " > "  # between the headings of a section
 _SHORTEST_WORDS: Final = 5
@@ -95,7 +95,7 @@ def read_passages(prompt: Prompt) -> list[Reading]:
 
 
 def rank_sentences(prompt: Prompt, readings: Sequence[Reading], encoder: Encoder) -> list[Candidate]:
-    """At most 24 candidates, best first, with scores in about 0..1."""
+    """At most 16 candidates, best first, with scores in about 0..1."""
     asked = read_question(prompt.question)
     found = [each for index, reading in enumerate(readings) for each in _candidates(index + 1, reading)]
     if not found:
@@ -148,7 +148,7 @@ def _quotable(segment: Segment, words: str) -> bool:
         return len(words.split()) >= 2
     whole = bool(_COMPLETE.search(words)) and (words[0].isupper() or not words[0].isalpha())
     long_enough = len(words.split()) >= _SHORTEST_WORDS
-    return whole and long_enough and not is_run_in_heading(words) and not (_STUB.match(words) and len(words) < 160)
+    return whole and long_enough and not is_run_in_heading(words) and not _STUB.match(words)
 
 
 def _weights(found: Sequence[Candidate], asked: Asked) -> dict[str, float]:

@@ -9,13 +9,14 @@ from dataclasses import astuple, dataclass, fields
 from typing import Any, Final
 
 from rag.domain import Passage
-from rag.query.asked import answers_type, periods, read_question
+from rag.query.asked import answers_type, periods, read_question, references
 from rag.query.evidence import Evidence
 from rag.query.selecting import Candidate
 from rag.query.words import coverage, stem, stems, tokens
 
 Rarity = Callable[[str], float]
 
+_DOTTED: Final = re.compile(r"\d+(?:\.\d+)*")
 _LOOKED_AT: Final = 5  # passages
 _FIRST_WORD: Final = 1996  # BERT's vocabulary: special and single-character pieces come before
 _RAREST: Final = 1.3  # weight of a word that the vocabulary does not hold whole
@@ -100,7 +101,7 @@ def measure(
         names_missing=_share_missing(asked.names, frozenset(tokens(everything))),
         names_untitled=_share_missing(asked.names, frozenset(tokens(heads))),
         periods_missing=_share_missing(asked.periods, periods(everything)),
-        sections_missing=_share_missing(asked.sections, frozenset(re.findall(r"\d+(?:\.\d+)*", everything))),
+        sections_missing=_share_missing(asked.sections, references(heads) | frozenset(_DOTTED.findall(everything))),
         agreement=_agreement(passages),
         score_gap=passages[0].score - passages[min(4, len(passages) - 1)].score,
         type_found=max((answers_type(asked.types, each.said) for each in ranked[:5]), default=0.0),

@@ -24,6 +24,7 @@ _READINGS: Final = tuple(
     for group in (_PERIOD, rf"{_PERIOD}\s+{_DAY}")
     for day in (rf"{_DAY}(?:\s+(?:19|20)\d\d)?", _DAY)
 )
+_COLUMN_WORDS: Final = re.compile(rf"{_PERIOD}|{_DAY}|{_OTHER}|[|,$%()]|\bended\b|\btotal\b", re.IGNORECASE)
 _MONTH_DAY: Final = re.compile(rf"^{_DAY}$", re.IGNORECASE)
 _MONTH_FIRST: Final = re.compile(rf"^{_MONTH}\s", re.IGNORECASE)
 _MONTH_LAST: Final = re.compile(rf"{_MONTH}$", re.IGNORECASE)
@@ -65,6 +66,11 @@ def column_names(header: str, count: int) -> tuple[str, ...]:
             width = count // len(groups) if groups and count % len(groups) == 0 else 0
             return tuple(f"{groups[index // width]} {name}" if width else name for index, name in enumerate(names))
     return ()
+
+
+def names_columns(line: str) -> bool:
+    """True when `line` holds periods, dates and "Change" only, and at least two of them."""
+    return not _COLUMN_WORDS.sub("", line).strip() and len(_COLUMN_WORDS.findall(line)) >= 2
 
 
 def markdown_header(columns: Sequence[str]) -> str:

@@ -102,5 +102,6 @@ ALSO_CALLED: Final[dict[str, str]] = {
     "year": "annual annually",
     "yearly": "annual annually",
     "month": "monthly",
+    "permission": "authority authorized unauthorized consent",
     "sue": "civil liability action",
 }
