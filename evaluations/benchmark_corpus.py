@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from evaluations.ingestion_benchmark import SAMPLE_BANK
 from evaluations.timing import run_child
 from rag.bootstrap import open_workspace
@@ -38,9 +40,9 @@ def prepare(folder: Path) -> BenchmarkCorpus:
     chunks = 0
     for number in range(1, MOST_COPIES + 1):
         _copy_sample_bank(documents / f"copy-{number:02}", number)
-        if number == 1 or chunks < ENOUGH_CHUNKS:
-            run_child([sys.executable, "-m", "rag.cli", "ingest", "--json"], environment)
-            chunks = _export(environment, folder / "nodes.jsonl")
+        run_child([sys.executable, "-m", "rag.cli", "ingest", "--json"], environment)
+        chunks = _export(environment, folder / "nodes.jsonl")
+        click.echo(f"{chunks:,} chunks are ready", err=True)
         if chunks >= ENOUGH_CHUNKS:
             break
     return BenchmarkCorpus(environment, folder / "nodes.jsonl", chunks)

@@ -11,7 +11,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,19 +48,19 @@ def one_caller(target: Target, bodies: Sequence[dict[str, Any]]) -> Load:
     return Load(latencies, time.perf_counter() - started)
 
 
-def many_callers(target: Target, bodies: Sequence[dict[str, Any]], callers: int, seconds: float) -> Load:
-    """`callers` threads send bodies in turn until the time is over; each starts elsewhere in the list."""
+def many_callers(target: Target, bodies: Iterator[dict[str, Any]], callers: int, seconds: float) -> Load:
+    """`callers` threads send one body after the other until the time is over."""
+    taking = threading.Lock()
     until = time.perf_counter() + seconds
     found: list[list[float]] = [[] for _ in range(callers)]
     failures: list[Exception] = []
 
     def call(number: int) -> None:
         connection = _connect(target)
-        offset = number * len(bodies) // callers
         try:
-            for body in itertools.islice(itertools.cycle(bodies), offset, None):
-                if time.perf_counter() >= until or failures:
-                    return
+            while time.perf_counter() < until and not failures:
+                with taking:
+                    body = next(bodies)
                 found[number].append(_call(connection, target, body))
         except (OSError, http.client.HTTPException, RuntimeError) as error:
             failures.append(error)

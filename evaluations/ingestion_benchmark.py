@@ -13,6 +13,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import click
 
@@ -69,23 +70,19 @@ def _ingest(documents: Path, data: Path) -> ChildRun:
 
 def show(rounds: list[Round]) -> str:
     """The table: seconds are the median of the rounds, ratios are against the plain recipe."""
-    plain = _median([each.plain_seconds for each in rounds])
-    first = _median([each.first_seconds for each in rounds])
+    plain = median([each.plain_seconds for each in rounds])
+    first = median([each.first_seconds for each in rounds])
     pages, chunks = rounds[0].pages, rounds[0].chunks
     rows = [("ingestion", "process s", "pages/s", "chunks", "ratio")]
     rows.append((PLAIN, f"{plain:.1f}", f"{pages / plain:.1f}", f"{rounds[0].plain_chunks:,}", "1.0"))
     rows.append(("BankSight", f"{first:.1f}", f"{pages / first:.1f}", f"{chunks:,}", f"{plain / first:.1f}"))
-    work = _median([each.first_work_seconds for each in rounds])
-    again_work = _median([each.again_work_seconds for each in rounds])
-    again = _median([each.again_seconds for each in rounds])
+    work = median([each.first_work_seconds for each in rounds])
+    again_work = median([each.again_work_seconds for each in rounds])
+    again = median([each.again_seconds for each in rounds])
     return (
         f"{table(rows)}\n\nunchanged corpus again: {again_work:.2f} s of work, {again_work / work:.2%} of the first "
         f"{work:.1f} s; {again:.1f} s with the start of the process"
     )
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
 
 
 @click.command()

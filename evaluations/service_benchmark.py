@@ -7,152 +7,97 @@ Both servers search the same chunks and vectors with the same encoder, on the sa
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import socket
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count, islice
 from pathlib import Path
+from statistics import median
 
 import click
-import psutil
 
 from evaluations.benchmark_corpus import BenchmarkCorpus, prepare, questions
 from evaluations.http_load import Load, Target, many_callers, one_caller
+from evaluations.servers import Memory, Server, free_ports, memory, posts, running
 from evaluations.timing import percentile, table
 
 CALLERS = 32
-START_SECONDS = 180
-STOP_SECONDS = 30
 MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """Memory of one process. `rss` counts shared pages in every process, `pss` shares them out; bytes."""
-
-    name: str
-    rss: int
-    pss: int
-
-
-@dataclass(frozen=True, slots=True)
 class Figures:
-    """What one server did in all rounds together."""
+    """What one server did in all rounds together: seconds of each request, and per round requests and CPU seconds."""
 
     single: tuple[float, ...]
     rates: tuple[float, ...]
     crowded: tuple[float, ...]
+    cpu_per_request: tuple[float, ...]
 
 
-@contextmanager
-def running(
-    command: Sequence[str], environment: Mapping[str, str], answers: Callable[[], bool]
-) -> Iterator[psutil.Process]:
-    """A server as a child process, from its first answer on; ended in order, with all its children."""
-    child = subprocess.Popen(
-        command,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        until = time.monotonic() + START_SECONDS
-        while not answers():
-            if child.poll() is not None:
-                raise RuntimeError(f"{command[-1]} ended with {child.returncode} before it answered")
-            if time.monotonic() > until:
-                raise RuntimeError(f"{command[-1]} did not answer within {START_SECONDS} s")
-            time.sleep(0.05)
-        yield psutil.Process(child.pid)
-    finally:
-        child.send_signal(signal.SIGINT)
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
-def memory(root: psutil.Process) -> list[Memory]:
-    """Memory of a process and of all below it, largest first."""
-    found = []
-    for process in [root, *root.children(recursive=True)]:
-        usage = process.memory_full_info()
-        found.append(Memory(_name(process), usage.rss, usage.pss))
-    return sorted(found, key=lambda each: -each.rss)
-
-
-def _name(process: psutil.Process) -> str:
-    words = [word for word in process.cmdline()[1:] if not word.startswith(("{", "/proc"))]
-    return " ".join(Path(word).name if "/" in word else word for word in words)[:60] or process.name()
-
-
-def _posts(port: int, path: str, body: Mapping[str, object]) -> Callable[[], bool]:
-    """Whether a POST is answered with 200 by now."""
-
-    def answers() -> bool:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
-                return bool(response.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
-
-    return answers
-
-
-def _free_ports(number: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
-def measure(ports: Sequence[int], rounds: int, seconds: float) -> list[Figures]:
-    """Search on the servers at these ports, in turns: one caller, then 32."""
-    bodies = [{"query": question, "top_k": 8} for question in questions()]
-    single: list[list[Load]] = [[] for _ in ports]
-    crowd: list[list[Load]] = [[] for _ in ports]
+def measure(servers: Sequence[Server], rounds: int, seconds: float) -> list[Figures]:
+    """Search on the servers, in turns: one caller, then 32. No question is asked of a server twice."""
+    measured = [_Measured(server) for server in servers]
     for _ in range(rounds):
-        for number, port in enumerate(ports):
-            target = Target(port, "/v1/search")
-            one_caller(target, bodies[:20])
-            single[number].append(one_caller(target, bodies))
-            crowd[number].append(many_callers(target, bodies, CALLERS, seconds))
-    return [
-        Figures(
-            single=tuple(chain.from_iterable(load.latencies for load in single[number])),
-            rates=tuple(load.rate for load in crowd[number]),
-            crowded=tuple(chain.from_iterable(load.latencies for load in crowd[number])),
+        for each in measured:
+            each.turn(seconds)
+    return [each.figures() for each in measured]
+
+
+class _Measured:
+    """A server with the loads that it had so far."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._fresh = _endless_bodies()
+        self._single: list[Load] = []
+        self._crowd: list[Load] = []
+        self._cpu: list[float] = []
+
+    def turn(self, seconds: float) -> None:
+        target = Target(self._server.port, "/v1/search")
+        one_caller(target, list(islice(self._fresh, 20)))
+        self._single.append(one_caller(target, list(islice(self._fresh, 300))))
+        before = self._server.cpu_seconds()
+        load = many_callers(target, self._fresh, CALLERS, seconds)
+        self._cpu.append((self._server.cpu_seconds() - before) / len(load.latencies))
+        self._crowd.append(load)
+
+    def figures(self) -> Figures:
+        return Figures(
+            single=tuple(chain.from_iterable(load.latencies for load in self._single)),
+            rates=tuple(load.rate for load in self._crowd),
+            crowded=tuple(chain.from_iterable(load.latencies for load in self._crowd)),
+            cpu_per_request=tuple(self._cpu),
         )
-        for number in range(len(ports))
-    ]
+
+
+def _endless_bodies() -> Iterator[dict[str, object]]:
+    """Search requests that are all different, so that no cache answers."""
+    for number in count(1):
+        for question in questions():
+            yield {"query": f"{question} Case {number}.", "top_k": 8}
 
 
 def search_table(ours: Figures, plain: Figures) -> str:
-    """Latency of one caller and rate with 32, with the ratio of the rates."""
-    rows = [("/v1/search", "p50 ms", "p95 ms", f"req/s with {CALLERS} callers", "p95 ms with them", "ratio")]
-    middle = sorted(plain.rates)[len(plain.rates) // 2]
+    """Latency of one caller; rate, processor time and latency with 32, with the ratio of the rates."""
+    rows: list[tuple[str, ...]] = [
+        ("/v1/search", "p50 ms", "p95 ms", f"req/s, {CALLERS} callers", "p95 ms", "CPU ms each", "ratio")
+    ]
     for name, figures in (("plain FastAPI + VectorStoreIndex", plain), ("BankSight", ours)):
-        rate = sorted(figures.rates)[len(figures.rates) // 2]
+        rate = median(figures.rates)
         milliseconds = [
-            f"{1000 * percentile(values, share):.1f}"
-            for values, share in ((figures.single, 0.5), (figures.single, 0.95), (figures.crowded, 0.95))
+            f"{1000 * value:.1f}"
+            for value in (
+                percentile(figures.single, 0.5),
+                percentile(figures.single, 0.95),
+                percentile(figures.crowded, 0.95),
+                median(figures.cpu_per_request),
+            )
         ]
-        rows.append((name, milliseconds[0], milliseconds[1], f"{rate:.1f}", milliseconds[2], f"{rate / middle:.1f}"))
+        ratio = f"{rate / median(plain.rates):.1f}"
+        rows.append((name, *milliseconds[:2], f"{rate:.1f}", *milliseconds[2:], ratio))
     return table(rows)
 
 
@@ -166,7 +111,7 @@ def memory_table(processes: Sequence[Memory]) -> str:
 
 def run(corpus: BenchmarkCorpus, rounds: int, seconds: float) -> None:
     """Start both servers, measure, print."""
-    api, ui, peer = _free_ports(3)
+    api, ui, peer = free_ports(3)
     environment = {
         **corpus.environment,
         "BANKSIGHT__SERVER__PORT": str(api),
@@ -180,14 +125,14 @@ def run(corpus: BenchmarkCorpus, rounds: int, seconds: float) -> None:
         str(corpus.nodes),
         str(corpus.nodes.parent / "plain"),
     ]
-    plain_answers = _posts(peer, "/v1/search", {"query": first})
+    plain_answers = posts(peer, "/v1/search", {"query": first})
     started = time.perf_counter()
     with running(
-        [sys.executable, "-m", "rag.cli", "up"], environment, _posts(api, "/v1/ask", {"question": first})
+        [sys.executable, "-m", "rag.cli", "up"], environment, posts(api, "/v1/ask", {"question": first})
     ) as up:
         click.echo(f"first answer after banksight up: {time.perf_counter() - started:.1f} s\n")
-        with running([*plain, str(peer)], {}, plain_answers):
-            ours, theirs = measure([api, peer], rounds, seconds)
+        with running([*plain, str(peer)], {}, plain_answers) as other:
+            ours, theirs = measure([Server(api, up), Server(peer, other)], rounds, seconds)
         click.echo(search_table(ours, theirs) + "\n")
         asked = one_caller(Target(api, "/v1/ask"), [{"question": question} for question in others]).latencies
         shown = " / ".join(f"{1000 * percentile(asked, share):.0f}" for share in (0.5, 0.95))
