@@ -1,16 +1,16 @@
 """Everything that BankSight reports as wrong, by who must act. The text of each is one sentence that says what to do.
 
-    BankSightError
-    ├── ConfigurationError      the operator: a setting, a file or a version is not as it must be
-    │   ├── IndexMismatch       ... the index was made by another encoder or another version
-    │   └── DataFolderInUse     ... another process owns the data folder
-    ├── StorageUnavailable      the operator: a database, Chroma or the disk does not answer
-    ├── ModelError              us: a model could not be loaded or did not answer
-    │   └── WeightsRejected     ... the weights are not the ones that were pinned
-    ├── QuestionError           the user: the question cannot be processed as it stands
-    ├── NotFound                the user: what was asked for does not exist, or may not be seen
-    ├── UploadRejected          the user: the file is refused
-    └── Busy                    nobody: try again in `retry_after` seconds
+BankSightError
+├── ConfigurationError      the operator: a setting, a file or a version is not as it must be
+│   ├── IndexMismatch       ... the index was made by another encoder or another version
+│   └── DataFolderInUse     ... another process owns the data folder
+├── StorageUnavailable      the operator: a database, Chroma or the disk does not answer
+├── ModelError              us: a model could not be loaded or did not answer
+│   └── WeightsRejected     ... the weights are not the ones that were pinned
+├── QuestionError           the user: the question cannot be processed as it stands
+├── NotFound                the user: what was asked for does not exist, or may not be seen
+├── UploadRejected          the user: the file is refused
+└── Busy                    nobody: try again in `retry_after` seconds
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pytest
 from rag.domain import DocumentOutcome, IngestReport
 from rag.errors import ConfigurationError, NotFound
 from rag.ingestion.jobs import FINISHED, Job, JobRunner
-from rag.ingestion.pipeline import Progress
+from rag.ingestion.run import Progress
 from rag.storage.database import open_database
 from rag.storage.registry import Registry
 
