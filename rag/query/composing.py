@@ -10,12 +10,13 @@ from rag.query.segments import is_run_in_heading
 from rag.query.selecting import Candidate, Reading, says_the_same
 
 _ENOUGH: Final = 0.85  # of the best score: below it a sentence adds more noise than support
+_UNDER_SAME_TITLE: Final = 0.08
 _READABLE_LEAD: Final = 320  # characters
 _LEAD_TOLERANCE: Final = 0.92  # another sentence may lead when its score is this close to the best
 _TITLED_TOLERANCE: Final = 0.82
 # Items and characters up to which a list is quoted whole, because half a list can mislead: as the lead, as support.
 _WHOLE_LEAD: Final = (8, 1200)
-_WHOLE_SUPPORT: Final = (3, 450)
+_WHOLE_SUPPORT: Final = (4, 700)
 _ROWS: Final = 5  # of one table
 
 
@@ -33,13 +34,12 @@ class Part:
 
 def compose(ranked: Sequence[Candidate], readings: Sequence[Reading], limit: int) -> list[Part]:
     """At most `limit` parts in the order in which they are read; none when nothing was ranked."""
+    ranked = [each for each in ranked if not _is_title(each.position, readings[each.number - 1])]
     if not ranked:
         return []
     chosen = [_lead(ranked)]
     parts = [_part(chosen[0])]
-    for each in ranked:
-        if each.score < _ENOUGH * ranked[0].score:
-            break
+    for each in _supporting(ranked, chosen[0]):
         if each is chosen[0] or any(says_the_same(each, other) for other in chosen):
             continue
         home = next((index for index, part in enumerate(parts) if _together(part, each, readings)), None)
@@ -68,6 +68,13 @@ def _lead(ranked: Sequence[Candidate]) -> Candidate:
     titled = [each for each in readable if each.score >= _TITLED_TOLERANCE * best.score and _same_title(each, best)]
     earlier = [each for each in (*close, *titled) if each.number == best.number]
     return min(earlier, key=lambda each: each.position) if earlier else next(iter(close), best)
+
+
+def _supporting(ranked: Sequence[Candidate], lead: Candidate) -> list[Candidate]:
+    """What is close to the best in score, best first; what stands under the lead's title is preferred."""
+    preferred = {id(each): each.score + (_UNDER_SAME_TITLE if _same_title(each, lead) else 0.0) for each in ranked}
+    close = [each for each in ranked if preferred[id(each)] >= _ENOUGH * ranked[0].score]
+    return sorted(close, key=lambda each: -preferred[id(each)])
 
 
 def _same_title(each: Candidate, best: Candidate) -> bool:
@@ -106,10 +113,13 @@ def _below(lead: int, reading: Reading) -> Iterator[int]:
 
 
 def _is_title(position: int, reading: Reading) -> bool:
-    """True for "Periodic statement; timely notice not given." between items: the title of a paragraph, not an item."""
-    segment = reading.segments[position]
-    following = reading.segments[position + 1 :]
-    return is_run_in_heading(reading.words(segment)) and any(each.lead == segment.lead for each in following)
+    """True for "Periodic statement; timely notice not given." among items: it is the title of a paragraph."""
+    segment, following = reading.segments[position], reading.segments[position + 1 :]
+    if segment.kind != "item" or not is_run_in_heading(reading.words(segment)):
+        return False
+    between = reading.passage.text[segment.end : following[0].start] if following else "\n"
+    goes_on = bool(following) and following[0].kind == "sentence" and "\n" not in between
+    return goes_on or any(each.lead == segment.lead for each in following)
 
 
 def _without_repeats(parts: Sequence[Part]) -> list[Part]:

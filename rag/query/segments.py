@@ -213,8 +213,10 @@ def _numbering(marker: str) -> str:
 
 
 def _is_title(sentence: str, longest: int) -> bool:
-    """True for what may open a numbered paragraph as its title, verbs or not: "When notice is given." is one."""
-    return sentence.endswith(".") and len(sentence.split()) <= longest and not re.search(r"\d", sentence)
+    """True for what may open a numbered paragraph as its title: "When notice is given." is one, despite its verb."""
+    if re.search(r"\d", sentence) or not sentence.endswith("."):
+        return False
+    return len(sentence.split()) <= longest or is_run_in_heading(sentence)
 
 
 def is_run_in_heading(sentence: str) -> bool:

@@ -129,3 +129,16 @@ async def test_the_stream_is_the_whole_answer_sentence_by_sentence() -> None:
     assert len(responses) > 1
     assert "".join(response.delta or "" for response in responses) == engine.complete(prompt).text
     assert all(str(response.delta).rstrip().endswith("]") for response in responses)
+
+
+TITLED = """A consumer's liability shall be determined as follows:
+
+- (1) Timely notice. Liability shall not exceed $50.
+- (2) Periodic statement; timely notice not given. A consumer must report a transfer that the statement shows.
+"""
+
+
+def test_a_list_of_which_only_titles_are_left_still_answers() -> None:
+    text = answer("What is the liability without timely notice on a periodic statement?", TITLED)
+    assert "Liability shall not exceed $50" in text
+    assert "Periodic statement; timely notice not given" not in text
