@@ -57,7 +57,8 @@ constraints: ## Pin again: the newest versions that pyproject.toml allows, from 
 	"$$folder/bin/python" -m pip install --quiet --editable '.[dev]' "$$torch"; \
 	{ sed -n '/^#/p' constraints.txt; \
 	  "$$folder/bin/python" -m pip freeze --exclude-editable | sed 's/^\(torch==[0-9.]*\)+.*/\1/'; } > "$$folder/new"; \
-	cp "$$folder/new" constraints.txt
+	cp "$$folder/new" constraints.txt; \
+	"$$folder/bin/python" -m bentos.requirements > "$$folder/bento"; cp "$$folder/bento" bentos/requirements.txt
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all caches; your data in var/ stays
