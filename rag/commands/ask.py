@@ -50,7 +50,8 @@ def _show(answer: dict[str, Any]) -> None:
     if answer["citations"]:
         click.echo()
     for citation in answer["citations"]:
-        place = " · ".join(part for part in (citation["title"], citation["section"]) if part)
+        heading = citation["section"].rsplit(" > ", 1)[-1]
+        place = " · ".join(part for part in dict.fromkeys((citation["title"], heading)) if part)
         click.secho(f"[{citation['marker']}] {place}, page {citation['page']}", bold=True)
         quote = textwrap.shorten(citation["quote"], 300, placeholder=" …")
         click.echo(textwrap.indent(textwrap.fill(f"“{quote}”", _WIDTH - 4), "    "))

@@ -34,7 +34,7 @@ class Part:
 
 def compose(ranked: Sequence[Candidate], readings: Sequence[Reading], limit: int) -> list[Part]:
     """At most `limit` parts in the order in which they are read; none when nothing was ranked."""
-    ranked = [each for each in ranked if not _is_title(each.position, readings[each.number - 1])]
+    ranked = [each for each in ranked if not _says_nothing(each, readings[each.number - 1])]
     if not ranked:
         return []
     chosen = [_lead(ranked)]
@@ -45,7 +45,7 @@ def compose(ranked: Sequence[Candidate], readings: Sequence[Reading], limit: int
         home = next((index for index, part in enumerate(parts) if _together(part, each, readings)), None)
         if home is not None and len(parts[home].positions) < _ROWS:
             parts[home] = replace(parts[home], positions=tuple(sorted({*parts[home].positions, each.position})))
-        elif home is None and len(parts) < limit:
+        elif home is None and len(parts) < limit and not (_is_row(each) and _has_table(parts, readings)):
             parts.append(_part(each))
         else:
             continue
@@ -55,6 +55,22 @@ def compose(ranked: Sequence[Candidate], readings: Sequence[Reading], limit: int
         for index, part in enumerate(parts)
     ]
     return _ordered(_without_repeats(whole), readings)
+
+
+def _says_nothing(candidate: Candidate, reading: Reading) -> bool:
+    """True for the title of a paragraph, and for a row of a table that has a name and no figures."""
+    if _is_row(candidate):
+        return not any(character.isdigit() for character in candidate.words)
+    return _is_title(candidate.position, reading)
+
+
+def _is_row(candidate: Candidate) -> bool:
+    return candidate.segment.kind == "row"
+
+
+def _has_table(parts: Sequence[Part], readings: Sequence[Reading]) -> bool:
+    """Filings repeat the same figures in several tables; one of them is enough."""
+    return any(readings[part.number - 1].segments[part.positions[0]].kind == "row" for part in parts)
 
 
 def _lead(ranked: Sequence[Candidate]) -> Candidate:
