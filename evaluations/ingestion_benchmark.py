@@ -63,7 +63,7 @@ def run_round(documents: Path, scratch: Path) -> Round:
 
 
 def _ingest(documents: Path, data: Path) -> ChildRun:
-    source = {"name": "benchmark", "kind": "filesystem", "root": str(documents.resolve())}
+    source = {"name": "benchmark", "root": str(documents.resolve()), "exclude": ["README.md", "LICENSE*"]}
     environment = {"BANKSIGHT_DATA_DIR": str(data), "BANKSIGHT__SOURCES": json.dumps([source])}
     return run_child([sys.executable, "-m", "rag.cli", "ingest", "--json"], environment)
 

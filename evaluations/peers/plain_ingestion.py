@@ -30,7 +30,9 @@ def main(folder: Path, store: Path) -> None:
     """Ingest the documents of FOLDER into a new Chroma folder STORE."""
     started = time.perf_counter()
     embedding = HuggingFaceEmbedding(model_name=str(get_model_path()))
-    documents = SimpleDirectoryReader(str(folder), recursive=True, required_exts=EXTENSIONS).load_data()
+    documents = SimpleDirectoryReader(
+        str(folder), recursive=True, required_exts=EXTENSIONS, exclude=["README.md"]
+    ).load_data()
     client = chromadb.PersistentClient(str(store), Settings(anonymized_telemetry=False))
     collection = client.create_collection("plain", metadata={"hnsw:space": "cosine"})
     index = VectorStoreIndex.from_documents(
