@@ -30,8 +30,8 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of what is committed, in a folder whose name has a space."""
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A clone of what is committed, in a folder whose name has a space; removed at the end, as it weighs gigabytes."""
     if not (REPOSITORY / ".git").exists() or shutil.which("make") is None:
         pytest.skip("needs make, and the repository as a git clone")
     folder = tmp_path_factory.mktemp("fresh") / "fresh clone"
@@ -39,7 +39,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config.write_text("[safe]\n\tdirectory = *\n")  # CI may check out as one user and run as another
     environment = ENVIRONMENT | {"GIT_CONFIG_GLOBAL": str(config)}
     subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(folder)], env=environment, check=True, timeout=120)
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 @contextmanager
