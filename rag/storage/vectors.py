@@ -32,8 +32,9 @@ _ENCODER = "encoder"  # key of the encoder's fingerprint in a collection's metad
 class VectorIndex:
     """Nearest neighbours over the scopes of one index. Thread-safe."""
 
-    def __init__(self, client: ClientAPI, encoder: str) -> None:
+    def __init__(self, client: ClientAPI, encoder: str, sessions: Sequence[httpx.Client] = ()) -> None:
         self._client = client
+        self._sessions = sessions
         self._encoder = encoder
         self._open: dict[str, Collection] = {}
 
@@ -58,11 +59,10 @@ class VectorIndex:
             raise StorageUnavailable(
                 f"no Chroma server answers at {host}:{port}: {_first_line(error)}; check storage.chroma_host"
             ) from error
-        session = getattr(getattr(client, "_server", None), "_session", None)
-        if not isinstance(session, httpx.Client):
-            raise ConfigurationError(f"Chroma {chromadb.__version__} has another HTTP client; pin the tested version")
-        session.timeout = httpx.Timeout(timeout_seconds)  # its default waits for ever
-        return cls(client, encoder)
+        sessions = _sessions(client)
+        for session in sessions:
+            session.timeout = httpx.Timeout(timeout_seconds)  # its default waits for ever
+        return cls(client, encoder, sessions)
 
     def upsert(
         self, scope: str, ids: Sequence[str], vectors: Vector, metadatas: Sequence[Mapping[str, str | int]]
@@ -145,6 +145,8 @@ class VectorIndex:
         close = getattr(self._client, "close", None)
         if close is not None:
             close()
+        for session in self._sessions:
+            session.close()  # Chroma leaves its sockets to the garbage collector
 
     def _scopes(self) -> list[str]:
         with _reported("list"):
@@ -193,6 +195,16 @@ class VectorIndex:
                 "rebuild with `banksight ingest --rebuild`, or restore the encoder that made it"
             )
         return collection
+
+
+def _sessions(client: ClientAPI) -> list[httpx.Client]:
+    """The HTTP clients inside Chroma's client: one for data, one for administration."""
+    owners = (client, getattr(client, "_admin_client", None))
+    found = [getattr(getattr(owner, "_server", None), "_session", None) for owner in owners]
+    sessions = [session for session in found if isinstance(session, httpx.Client)]
+    if len(sessions) != len(owners):
+        raise ConfigurationError(f"Chroma {chromadb.__version__} has another HTTP client; install the pinned version")
+    return sessions
 
 
 class _Missing(Exception):
