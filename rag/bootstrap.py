@@ -121,8 +121,17 @@ class Workspace:
         return uploads.store(upload, principal, self.settings.data_dir, self.settings.server.max_upload_bytes, known)
 
     def documents(self, principal: Principal) -> list[Document]:
-        """The documents that this principal may know of, failed ones included, by title."""
-        return [each for each in self.registry.documents() if principal.may_read(each.tenant, each.access)]
+        """The documents that this principal may know of, by title.
+
+        Operators see the names of all that failed: one whose labels cannot be read is closed to everybody else.
+        """
+        operator = bool({"operator", "admin"} & principal.roles)
+        return [
+            each
+            for each in self.registry.documents()
+            if principal.may_read(each.tenant, each.access)
+            or (operator and each.state == "failed" and each.tenant == principal.tenant)
+        ]
 
     def document(self, document_id: str, principal: Principal) -> Document:
         """One document. Raises `NotFound`, also for one that the principal may not know of."""
@@ -287,7 +296,7 @@ def _remember_encoder(
     now = {"encoder": embedding.fingerprint, "splitting": cut}
     for key, value in now.items():
         stored = registry.value(key)
-        if stored is None or mode == "replace":
+        if stored is None or mode == "replace" or not registry.totals()["chunks"]:
             registry.set_value(key, value)
         elif stored != value:
             raise IndexMismatch(

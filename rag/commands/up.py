@@ -17,8 +17,6 @@ from types import FrameType
 import click
 import httpx
 
-from rag.commands.ingest import run_here, show
-from rag.commands.place import opened
 from rag.errors import BankSightError, ConfigurationError
 from rag.settings import Settings, load_settings
 from rag.storage.database import open_database
@@ -53,8 +51,7 @@ def up(*, no_ingest: bool) -> int:
     first = _is_empty(settings)
     if first and not no_ingest:
         click.echo(f"First start: ingesting {len(settings.sources)} sources into {settings.data_dir}")
-        with opened(settings) as workspace:
-            show(run_here(workspace, None), as_json=False)
+        _ingest()
     with _stopped_by_signals() as stop, _servers(settings) as servers:
         for server in servers:
             _await(server, stop)
@@ -69,6 +66,15 @@ def up(*, no_ingest: bool) -> int:
             time.sleep(0.2)
         click.echo("Stopping …")
     return 0
+
+
+def _ingest() -> None:
+    """Ingest in a child, which gives its memory back. Failed documents are named and do not prevent the start."""
+    code = subprocess.call([sys.executable, "-m", "rag.cli", "ingest"])
+    if code == 130:
+        raise click.exceptions.Exit(code)
+    if code > 1:
+        raise BankSightError("the first ingestion did not succeed; put right what it says above, and start again")
 
 
 def _api(settings: Settings) -> str:

@@ -23,7 +23,7 @@ from connectors.base import Page, SourceDocument
 from rag.ingestion.pauses import Pause, Words, words_of
 from rag.settings import SplittingSettings
 
-SPLITTING_VERSION = "1"  # whatever makes the same page give other chunks changes this; indexes then ask to be rebuilt
+SPLITTING_VERSION = "2"  # whatever makes the same page give other chunks changes this; indexes then ask to be rebuilt
 SECTION_SEPARATOR = " > "
 _SPECIAL_PIECES = 2  # [CLS] and [SEP]
 _TITLE_PIECES = 32  # most that a title may take of a window, estimated
@@ -201,8 +201,9 @@ def _chunk(place: _Place, page: Page, start: int, end: int) -> TextNode:
     }
     if place.header:
         metadata["header"] = place.header
-    identity = "\x00".join((place.document_id, str(page.number), str(start), str(end), text))
-    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+    # All that is embedded is part of the id, so that the vector of an id never changes.
+    parts = (place.document_id, page.number, start, end, place.title, place.section, place.header, text)
+    digest = hashlib.sha256("\x00".join(map(str, parts)).encode("utf-8", "surrogatepass")).hexdigest()
     return TextNode(id_=f"{place.document_id}-{page.number}-{digest[:20]}", text=text, metadata=metadata)
 
 

@@ -22,8 +22,7 @@ def write(window: Sequence[Prepared], stores: Stores, encoder: MiniLM, run: Run)
     vectors = _embed(window, stores, encoder, run)
     for prepared, rows in zip(window, vectors, strict=True):
         stores.originals.save(prepared.version.document.content_hash, prepared.content)
-        ids = [node.node_id for node in prepared.nodes]
-        stores.vectors.upsert(prepared.version.scope, ids, rows, [_metadata(prepared, node) for node in prepared.nodes])
+        _write_vectors(prepared, rows, stores)
     stores.lexical.apply([lexical_entry(each.version.scope, node) for each in window for node in each.nodes], ())
     stale, _ = stores.registry.commit(versions)
     discard(stale, stores)
@@ -37,6 +36,21 @@ def write(window: Sequence[Prepared], stores: Stores, encoder: MiniLM, run: Run)
         run.outcomes.append(
             DocumentOutcome(document.id, document.uri, prepared.outcome, pages=document.pages, chunks=document.chunks)
         )
+
+
+def _write_vectors(prepared: Prepared, rows: Vector, stores: Stores) -> None:
+    """Add the vectors that are new and renew what is said about the others.
+
+    A vector that is there already must not be written again, although it is the same: HNSW then links its node anew,
+    and now and then leaves it where no search arrives.
+    """
+    scope, document = prepared.version.scope, prepared.version.document
+    live = stores.registry.chunk_pairs_of(document.id)
+    new = [place for place, node in enumerate(prepared.nodes) if (scope, node.node_id) not in live]
+    old = [node for node in prepared.nodes if (scope, node.node_id) in live]
+    nodes = [prepared.nodes[place] for place in new]
+    stores.vectors.upsert(scope, [n.node_id for n in nodes], rows[new], [_metadata(prepared, n) for n in nodes])
+    stores.vectors.describe(scope, [n.node_id for n in old], [_metadata(prepared, n) for n in old])
 
 
 def _embed(window: Sequence[Prepared], stores: Stores, encoder: MiniLM, run: Run) -> list[Vector]:

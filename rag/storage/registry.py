@@ -156,6 +156,11 @@ class Registry:
             query = select(chunks.c.id).where(chunks.c.document_id == document_id)
             return set(connection.execute(query).scalars())
 
+    def chunk_pairs_of(self, document_id: str) -> set[Pair]:
+        """The live `(scope, chunk id)` pairs of one document."""
+        with self._engine.connect() as connection:
+            return _pairs_of(connection, [document_id])
+
     def chunk_pairs(self) -> set[Pair]:
         """Every `(scope, chunk id)` that must be in Chroma and in the lexical index: no more, no less."""
         with self._engine.connect() as connection:

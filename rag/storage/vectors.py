@@ -78,6 +78,14 @@ class VectorIndex:
                     metadatas=[dict(metadata) for metadata in metadatas[part]],
                 )
 
+    def describe(self, scope: str, ids: Sequence[str], metadatas: Sequence[Mapping[str, str | int]]) -> None:
+        """Replace the metadata of records that are there; their vectors stay untouched."""
+        collection = self._collection(scope)
+        with _reported("write to"):
+            for start in range(0, len(ids), _MOST_PER_CALL):
+                part = slice(start, start + _MOST_PER_CALL)
+                collection.update(ids=list(ids[part]), metadatas=[dict(metadata) for metadata in metadatas[part]])
+
     def delete(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Delete `(scope, chunk id)` pairs; ones that are not there do not matter."""
         for scope, ids in _by_scope(pairs).items():

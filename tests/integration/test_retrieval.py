@@ -14,6 +14,7 @@ from llama_index.core.schema import QueryBundle
 
 from rag.bootstrap import Workspace, open_workspace
 from rag.domain import Passage, Principal, SearchFilter
+from rag.errors import QuestionError
 from rag.query.retrieval import HybridRetriever, Searcher
 from rag.settings import CollectionSettings, load_settings
 
@@ -143,7 +144,8 @@ def test_the_version_in_force_on_the_day_is_found(
 def test_a_collection_filter_leaves_the_others_out(search: Callable[..., list[Passage]]) -> None:
     found = search("wire transfer fee", narrow=SearchFilter(collections=("filings",)), top_k=50)
     assert {each.collection for each in found} == {"filings"}
-    assert search("wire transfer fee", narrow=SearchFilter(collections=("unknown",))) == []
+    with pytest.raises(QuestionError, match="unknown collection 'unknown'"):
+        search("wire transfer fee", narrow=SearchFilter(collections=("unknown",)))
 
 
 def test_a_narrow_filter_still_fills_top_k_behind_many_better_matches(
