@@ -51,6 +51,8 @@ def ingest(
             progress(run.progress("embedding", window[-1].version.document.uri))
             write(window, stores, encoder, run)
             progress(run.progress("reading"))
+        for scope in sorted(run.scopes):
+            stores.vectors.relink(scope)
     snapshot = stores.catalog.refresh()
     progress(run.progress("done"))
     return IngestReport(tuple(run.outcomes), snapshot, time.monotonic() - started, run.pages, run.chunks, run.embedded)

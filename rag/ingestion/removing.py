@@ -34,6 +34,8 @@ def recover(stores: Stores) -> int:
     stores.registry.forget(live)
     if stores.registry.value(_RUN) == _BEGUN:
         stores.originals.keep_only(stores.registry.content_hashes())
+        for scope in sorted({scope for scope, _ in stores.registry.chunk_pairs()}):
+            stores.vectors.relink(scope)
         stores.registry.set_value(_RUN, _ENDED)
         logger.warning("cleaned up %d chunks of an interrupted run", len(stale))
     return len(stale)

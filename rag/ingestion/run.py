@@ -73,6 +73,7 @@ class Run:
     pages: int = 0
     chunks: int = 0
     embedded: int = 0
+    scopes: set[str] = field(default_factory=set)
 
     def progress(self, stage: Stage, uri: str = "") -> Progress:
         return Progress(stage, self.done, self.total, self.pages, self.chunks, uri)

@@ -23,6 +23,7 @@ def write(window: Sequence[Prepared], stores: Stores, encoder: MiniLM, run: Run)
     for prepared, rows in zip(window, vectors, strict=True):
         stores.originals.save(prepared.version.document.content_hash, prepared.content)
         _write_vectors(prepared, rows, stores)
+        run.scopes.add(prepared.version.scope)
     stores.lexical.apply([lexical_entry(each.version.scope, node) for each in window for node in each.nodes], ())
     stale, _ = stores.registry.commit(versions)
     discard(stale, stores)

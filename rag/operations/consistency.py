@@ -26,6 +26,7 @@ class Consistency:
     interrupted: int
     missing_vectors: int
     surplus_vectors: int
+    unreachable_vectors: int
     missing_lexical: int
     surplus_lexical: int
     missing_originals: int
@@ -35,7 +36,8 @@ class Consistency:
     def agrees(self) -> bool:
         """True when nothing differs."""
         return not (
-            self.interrupted or self.missing_vectors or self.surplus_vectors or self.missing_lexical
+            self.interrupted or self.missing_vectors or self.surplus_vectors or self.unreachable_vectors
+            or self.missing_lexical
             or self.surplus_lexical or self.missing_originals
         )  # fmt: skip
 
@@ -57,6 +59,7 @@ def check(stores: Stores, encoder: MiniLM, repair: Literal["report", "repair"]) 
         interrupted=interrupted,
         missing_vectors=len(wanted - vectors),
         surplus_vectors=len(vectors - wanted),
+        unreachable_vectors=sum(len(stores.vectors.unreachable(scope)) for scope in {pair[0] for pair in vectors}),
         missing_lexical=len(wanted - lexical),
         surplus_lexical=len(lexical - wanted),
         missing_originals=len(lost),
@@ -66,6 +69,8 @@ def check(stores: Stores, encoder: MiniLM, repair: Literal["report", "repair"]) 
         stores.vectors.delete(vectors - wanted)
         stores.lexical.apply((), lexical - wanted)
         _add_vectors(sorted(wanted - vectors), stores, encoder)
+        for scope in sorted({pair[0] for pair in wanted}):
+            stores.vectors.relink(scope)
         _add_lexical(sorted(wanted - lexical), stores)
         for document_id in lost:
             stores.registry.touch(document_id, "")

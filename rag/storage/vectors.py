@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 Vector = np.ndarray[Any, np.dtype[np.float32]]
 _MOST_PER_CALL = 5_000  # Chroma refuses more than 5,461 records in one call
+_RELINKS = 5  # tries; one has always been enough
 _ENCODER = "encoder"  # key of the encoder's fingerprint in a collection's metadata
 
 
@@ -130,6 +131,28 @@ class VectorIndex:
                     rows = cast("Any", got["embeddings"])
                     found.update(zip(got["ids"], (np.asarray(row, dtype=np.float32) for row in rows), strict=True))
         return found
+
+    def unreachable(self, scope: str) -> set[str]:
+        """The ids in a scope at which no search arrives: HNSW now and then leaves a node without a link to it."""
+        ids = list(self._ids_of(scope))
+        if not ids:
+            return set()
+        start = next(iter(self.vectors([(scope, ids[0])]).values()))
+        return set(ids) - {chunk_id for chunk_id, _ in self.query([scope], start, len(ids))}
+
+    def relink(self, scope: str) -> set[str]:
+        """Write unreachable vectors again, which links them anew. Returns those that stayed unreachable."""
+        lost: set[str] = set()
+        for _ in range(_RELINKS):
+            lost = self.unreachable(scope)
+            if not lost:
+                break
+            logger.warning("linking %d unreachable vectors of %s anew", len(lost), scope)
+            collection = self._collection(scope)
+            with _reported("repair"):
+                rows = collection.get(ids=sorted(lost), include=["embeddings", "metadatas"])
+                collection.upsert(ids=rows["ids"], embeddings=rows["embeddings"], metadatas=rows["metadatas"])
+        return lost
 
     def ids(self) -> set[tuple[str, str]]:
         """Every `(scope, chunk id)` that Chroma holds for this index."""
