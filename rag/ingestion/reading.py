@@ -17,7 +17,8 @@ from rag.ingestion.removing import discard, discard_originals
 from rag.ingestion.run import Prepared, Progress, Rules, Run, Source, Stores
 from rag.ingestion.splitting import indexed_text
 from rag.storage.catalog import scope_name
-from rag.storage.registry import NewChunk, Registry, Version
+from rag.storage.records import NewChunk, Version
+from rag.storage.registry import Registry
 
 
 def prepare(

@@ -14,7 +14,8 @@ from rag.domain import DocumentOutcome, Outcome
 from rag.storage.catalog import Catalog
 from rag.storage.lexical import LexicalIndex
 from rag.storage.originals import Originals
-from rag.storage.registry import Registry, Version
+from rag.storage.records import Version
+from rag.storage.registry import Registry
 from rag.storage.vectors import VectorIndex
 
 Stage = Literal["listing", "reading", "embedding", "done"]

@@ -12,7 +12,8 @@ from rag.ingestion.run import Stores
 from rag.ingestion.splitting import indexed_text
 from rag.ingestion.writing import lexical_entry
 from rag.models.embedding import MiniLM
-from rag.storage.registry import Pair, StoredChunk
+from rag.storage.records import StoredChunk
+from rag.storage.registry import Pair
 
 _TOGETHER = 512
 

@@ -20,7 +20,8 @@ from rag.query.names import matches
 from rag.settings import CollectionSettings, RetrievalSettings
 from rag.storage.catalog import Catalog
 from rag.storage.lexical import LexicalIndex
-from rag.storage.registry import Registry, StoredChunk
+from rag.storage.records import StoredChunk
+from rag.storage.registry import Registry
 from rag.storage.vectors import Vector, VectorIndex
 
 _WIDEN = 4  # how much more is taken each time when too many candidates may not be seen

@@ -8,64 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from typing import Any, cast
 
-from llama_index.core.schema import TextNode
-from sqlalchemy import Connection, Engine, Row, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from rag.domain import Document, DocumentPage, DocumentState
+from rag.domain import Document, DocumentPage
 from rag.errors import NotFound
+from rag.storage.records import StoredChunk, Version, chunk_values, document_of, document_values, stored_chunk_of
 from rag.storage.schema import chunks, documents, jobs, journal, pages, state
 
 _SLICE = 500  # SQLite accepts at most 32,766 variables in a statement, PostgreSQL 65,535
 Pair = tuple[str, str]  # (scope, chunk id)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredChunk:
-    """A chunk as retrieval needs it; `text == page_text[start:end]`. `header` heads the table that it continues."""
-
-    chunk_id: str
-    document_id: str
-    title: str
-    section: str
-    page: int
-    page_label: str
-    start: int
-    end: int
-    text: str
-    header: str = ""
-
-    def node(self) -> TextNode:
-        """The chunk as ingestion made it."""
-        metadata = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("chunk_id", "text")}
-        return TextNode(id_=self.chunk_id, text=self.text, metadata=metadata)
-
-
-@dataclass(frozen=True, slots=True)
-class NewChunk:
-    """A chunk about to be committed. `indexed_hash` is the SHA-256 of the text that was embedded."""
-
-    chunk_id: str
-    page: int
-    start: int
-    end: int
-    section: str
-    header: str
-    indexed_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One version of a document, ready to replace the one before."""
-
-    document: Document
-    scope: str
-    pages: tuple[DocumentPage, ...]
-    chunks: tuple[NewChunk, ...]
 
 
 class Registry:
@@ -110,13 +64,13 @@ class Registry:
         if source is not None:
             query = query.where(documents.c.source == source)
         with self._engine.connect() as connection:
-            return [_document(row) for row in connection.execute(query)]
+            return [document_of(row) for row in connection.execute(query)]
 
     def indexed(self) -> list[tuple[Document, str]]:
         """Every document that has a committed version, with its scope."""
         query = select(documents).where(documents.c.state == "indexed")
         with self._engine.connect() as connection:
-            return [(_document(row), row.scope) for row in connection.execute(query)]
+            return [(document_of(row), row.scope) for row in connection.execute(query)]
 
     def document(self, document_id: str) -> Document:
         """One document. Raises `NotFound`."""
@@ -124,7 +78,7 @@ class Registry:
             row = connection.execute(select(documents).where(documents.c.id == document_id)).one_or_none()
         if row is None:
             raise NotFound(f"there is no document {document_id!r}; `banksight documents list` shows those there are")
-        return _document(row)
+        return document_of(row)
 
     def page(self, document_id: str, number: int) -> DocumentPage:
         """One page of the committed version. Raises `NotFound`."""
@@ -147,7 +101,7 @@ class Registry:
         with self._engine.connect() as connection:
             for some in _slices(chunk_ids):
                 for row in connection.execute(query.where(chunks.c.id.in_(some))):
-                    found[row.id] = _stored(row)
+                    found[row.id] = stored_chunk_of(row)
         return found
 
     def chunk_ids(self, document_id: str) -> set[str]:
@@ -231,7 +185,7 @@ class Registry:
             for table, column in _owned():
                 connection.execute(delete(table).where(column == document.id))
             connection.execute(delete(documents).where(documents.c.id == document.id))
-            connection.execute(insert(documents).values(_values(document, scope)))
+            connection.execute(insert(documents).values(document_values(document, scope)))
             if stale:
                 _next_snapshot(connection)
             return stale
@@ -334,7 +288,7 @@ def _insert_if_new(connection: Connection, version: Version) -> None:
     known = connection.execute(select(documents.c.state).where(documents.c.id == version.document.id)).scalar()
     if known != "indexed":
         connection.execute(delete(documents).where(documents.c.id == version.document.id))
-        row = _values(version.document, version.scope) | {"state": "writing", "fingerprint": ""}
+        row = document_values(version.document, version.scope) | {"state": "writing", "fingerprint": ""}
         connection.execute(insert(documents).values(row))
 
 
@@ -343,77 +297,11 @@ def _replace(connection: Connection, version: Version, snapshot: int) -> None:
     for table, column in _owned():
         connection.execute(delete(table).where(column == document.id))
     connection.execute(delete(documents).where(documents.c.id == document.id))
-    row = _values(document, version.scope) | {"state": "indexed", "snapshot_added": snapshot}
+    row = document_values(document, version.scope) | {"state": "indexed", "snapshot_added": snapshot}
     connection.execute(insert(documents).values(row))
     rows = [{"document_id": p.document_id, "number": p.number, "label": p.label, "text": p.text} for p in version.pages]
     if rows:
         connection.execute(insert(pages), rows)
-    rows = [_chunk_values(chunk, document.id, version.scope) for chunk in version.chunks]
+    rows = [chunk_values(chunk, document.id, version.scope) for chunk in version.chunks]
     if rows:
         connection.execute(insert(chunks), rows)
-
-
-def _chunk_values(chunk: NewChunk, document_id: str, scope: str) -> dict[str, Any]:
-    return {
-        "id": chunk.chunk_id,
-        "document_id": document_id,
-        "scope": scope,
-        "page": chunk.page,
-        "start": chunk.start,
-        "end": chunk.end,
-        "section": chunk.section,
-        "header": chunk.header,
-        "indexed_hash": chunk.indexed_hash,
-    }
-
-
-def _values(document: Document, scope: str) -> dict[str, Any]:
-    names = [name for name in document.__dataclass_fields__ if name not in ("access", "effective_from", "effective_to")]
-    return {name: getattr(document, name) for name in names} | {
-        "scope": scope,
-        "access": json.dumps(sorted(document.access)),
-        "effective_from": document.effective_from and document.effective_from.isoformat(),
-        "effective_to": document.effective_to and document.effective_to.isoformat(),
-        "updated_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _document(row: Row[Any]) -> Document:
-    return Document(
-        id=row.id,
-        source=row.source,
-        uri=row.uri,
-        title=row.title,
-        collection=row.collection,
-        tenant=row.tenant,
-        media_type=row.media_type,
-        fingerprint=row.fingerprint,
-        content_hash=row.content_hash,
-        access=frozenset(json.loads(row.access)),
-        state=cast("DocumentState", row.state),
-        effective_from=date.fromisoformat(row.effective_from) if row.effective_from else None,
-        effective_to=date.fromisoformat(row.effective_to) if row.effective_to else None,
-        supersedes=row.supersedes,
-        pages=row.pages,
-        chunks=row.chunks,
-        size_bytes=row.size_bytes,
-        reason=row.reason,
-        message=row.message,
-        snapshot_added=row.snapshot_added,
-        updated_at=row.updated_at,
-    )
-
-
-def _stored(row: Row[Any]) -> StoredChunk:
-    return StoredChunk(
-        chunk_id=row.id,
-        document_id=row.document_id,
-        title=row.title,
-        section=row.section,
-        page=row.page,
-        page_label=row.label,
-        start=row.start,
-        end=row.end,
-        text=row.text[row.start : row.end],
-        header=row.header,
-    )

@@ -13,7 +13,8 @@ from sqlalchemy import text
 from rag.domain import Document, DocumentPage
 from rag.errors import ConfigurationError, NotFound, StorageUnavailable
 from rag.storage.database import open_database
-from rag.storage.registry import NewChunk, Registry, Version
+from rag.storage.records import NewChunk, Version
+from rag.storage.registry import Registry
 from rag.storage.schema import metadata
 
 
@@ -58,8 +59,12 @@ def test_migrations_make_exactly_the_tables_of_the_schema(url: str) -> None:
 
 
 def test_opening_twice_changes_nothing(url: str) -> None:
-    open_database(url).dispose()
-    open_database(url).dispose()
+    first, second = open_database(url), open_database(url)
+    with first.connect() as one, second.connect() as two:
+        revisions = [MigrationContext.configure(each).get_current_revision() for each in (one, two)]
+    assert revisions == ["0001", "0001"]
+    first.dispose()
+    second.dispose()
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(url: str) -> None:

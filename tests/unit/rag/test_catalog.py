@@ -9,7 +9,8 @@ from rag.domain import Document, DocumentPage, Principal, SearchFilter
 from rag.errors import QuestionError
 from rag.storage.catalog import Catalog, scope_name
 from rag.storage.database import open_database
-from rag.storage.registry import Registry, Version
+from rag.storage.records import Version
+from rag.storage.registry import Registry
 
 TODAY = date(2026, 6, 15)
 EVERYTHING = SearchFilter()
