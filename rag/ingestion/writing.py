@@ -42,8 +42,8 @@ def write(window: Sequence[Prepared], stores: Stores, encoder: MiniLM, run: Run)
 def _write_vectors(prepared: Prepared, rows: Vector, stores: Stores) -> None:
     """Add the vectors that are new and renew what is said about the others.
 
-    A vector that is there already must not be written again, although it is the same: HNSW then links its node anew,
-    and now and then leaves it where no search arrives.
+    A vector that is there already is the same, because its id covers all that is embedded; writing it again would only
+    make HNSW link its node anew.
     """
     scope, document = prepared.version.scope, prepared.version.document
     live = stores.registry.chunk_pairs_of(document.id)
