@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bentos.problems import Problem
 from bentos.schemas import Citation, Narrowed, Text
-from rag.domain import AnswerStatus
+from rag.domain import AnswerStatus, Trouble
 
 ANSWERS_MODEL = "banksight"
 MAX_INPUTS = 256
@@ -138,7 +138,7 @@ class Choice(BaseModel):
 
 
 class ChatCompletion(BaseModel):
-    """OpenAI's chat completion; `citations`, `status` and `confidence` are ours."""
+    """OpenAI's chat completion; what comes after `usage` is ours, with the same meaning as in our own `Answer`."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -149,6 +149,9 @@ class ChatCompletion(BaseModel):
     citations: list[Citation]
     status: AnswerStatus
     confidence: float
+    engine: str
+    degraded: Trouble | Literal[""]
+    notice: str
 
 
 def _no_tokens(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from rag.domain import AnswerStatus, DocumentState, Outcome, SearchFilter
+from rag.domain import AnswerStatus, DocumentState, Outcome, SearchFilter, Trouble
 
 DOCUMENT_ID = r"^[0-9a-f]{16}$"
 JOB_ID = r"^[0-9a-f]{32}$"
@@ -126,13 +126,20 @@ class SentenceCheck(Wire):
 
 
 class Answer(Wire):
-    """What goes out. `text` carries markers `[n]` that match `citations`. `timings` are seconds per stage."""
+    """What goes out. `text` carries markers `[n]` that match `citations`. `timings` are seconds per stage.
+
+    When the configured engine was down, slow or gave nothing usable, `degraded` says which, and `notice` is a sentence
+    to show beside the answer. Where `cacheable` is false, the same question may get a better answer later.
+    """
 
     id: str
     question: str
     text: str
     status: AnswerStatus
     reason: str
+    degraded: Trouble | Literal[""]
+    notice: str
+    cacheable: bool
     citations: list[Citation]
     checks: list[SentenceCheck]
     confidence: float

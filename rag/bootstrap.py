@@ -21,7 +21,8 @@ from rag.ingestion import pipeline, removing, uploads
 from rag.ingestion.run import Progress, Rules, Source, Stores
 from rag.ingestion.splitting import SPLITTING_VERSION, split
 from rag.models.embedding import MiniLM, open_embedding
-from rag.models.extractive import ExtractiveLLM
+from rag.models.engine import Engine
+from rag.models.llms import close_llm, open_llm
 from rag.operations.consistency import Consistency, check
 from rag.query.pipeline import QueryPipeline
 from rag.query.retrieval import Searcher
@@ -200,7 +201,9 @@ class Workspace:
         return time.monotonic() - self.opened_at
 
     def close(self) -> None:
-        """Close every store and give the data folder back."""
+        """Close the engines and every store, and give the data folder back."""
+        for llm in self.pipeline.engines:
+            close_llm(llm)
         self.stores.lexical.close()
         self.stores.vectors.close()
         self.stores.registry.close()
@@ -224,12 +227,13 @@ def open_workspace(
     url: str = "",
     check_encoder: Literal["match", "ignore"] = "match",
     embedding: MiniLM | None = None,
+    mistral: Engine | None = None,
 ) -> Workspace:
     """Open the data folder as its owner, and everything in it.
 
-    `url` is where this process serves HTTP, so that commands find it. `embedding` embeds questions, where that is not
-    to happen in this process. Raises `DataFolderInUse`, `ConfigurationError`, `IndexMismatch`, `StorageUnavailable` or
-    `WeightsRejected`, and then leaves everything as it was.
+    `url` is where this process serves HTTP, so that commands find it. `embedding` embeds questions and `mistral`
+    generates, where that is not to happen in this process. Raises `DataFolderInUse`, `ConfigurationError`,
+    `IndexMismatch`, `StorageUnavailable` or `ModelError`, and then leaves everything as it was.
     """
     with ExitStack() as undo:
         ownership = Ownership(settings.data_dir)
@@ -251,7 +255,7 @@ def open_workspace(
         searcher = Searcher(
             embedding, vectors, lexical, stores.catalog, registry, settings.retrieval, settings.collections
         )
-        answering = _open_pipeline(searcher, stores, sentences, settings)
+        answering = _open_pipeline(searcher, stores, sentences, settings, mistral)
         ownership.announce(url)
         undo.pop_all()
         return Workspace(
@@ -268,11 +272,16 @@ def open_workspace(
         )
 
 
-def _open_pipeline(searcher: Searcher, stores: Stores, encoder: MiniLM, settings: Settings) -> QueryPipeline:
+def _open_pipeline(
+    searcher: Searcher, stores: Stores, encoder: MiniLM, settings: Settings, mistral: Engine | None
+) -> QueryPipeline:
     sentences = SentenceVectors(encoder)  # the decision and the engine look at the same sentences
+    chosen = settings.generation
+    engines = [open_llm(name, chosen, sentences, mistral) for name in (chosen.engine, *chosen.fallback)]
     return QueryPipeline(
         searcher=searcher,
-        llm=ExtractiveLLM(embedding=sentences, max_sentences=settings.generation.max_sentences),
+        llm=engines[0],
+        fallback=engines[1:],
         embedding=sentences,
         catalog=stores.catalog,
         settings=settings,

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Literal
 
 AnswerStatus = Literal["answered", "partial", "refused", "escalated"]
+Trouble = Literal["unavailable", "failed", "slow", "empty", "looping", "unsupported"]
 Outcome = Literal["added", "updated", "unchanged", "deleted", "failed", "quarantined", "excluded"]
 DocumentState = Literal["pending", "writing", "indexed", "failed", "quarantined", "deleting", "excluded"]
 
@@ -125,13 +126,19 @@ class SentenceCheck:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes out. `text` carries markers `[n]` that match `citations`. `timings` are seconds per stage."""
+    """What goes out. `text` carries markers `[n]` that match `citations`. `timings` are seconds per stage.
+
+    `degraded` says what was wrong with the configured engine, if another one answered or it broke off; then `notice`
+    says so to people.
+    """
 
     id: str
     question: str
     text: str
     status: AnswerStatus
     reason: str = ""
+    degraded: Trouble | Literal[""] = ""
+    notice: str = ""
     citations: tuple[Citation, ...] = ()
     checks: tuple[SentenceCheck, ...] = ()
     confidence: float = 0.0
@@ -143,6 +150,11 @@ class Answer:
     cached: bool = False
     timings: dict[str, float] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def cacheable(self) -> bool:
+        """Whether the same question may get this answer again: not one that a healthy engine would give otherwise."""
+        return not self.degraded and self.status in ("answered", "partial")
 
 
 @dataclass(frozen=True, slots=True)

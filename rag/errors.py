@@ -6,6 +6,7 @@ BankSightError
 │   └── DataFolderInUse     ... another process owns the data folder
 ├── StorageUnavailable      the operator: a database, Chroma or the disk does not answer
 ├── ModelError              us: a model could not be loaded or did not answer
+│   ├── ModelTimeout        ... it did not answer in time
 │   └── WeightsRejected     ... the weights are not the ones that were pinned
 ├── QuestionError           the user: the question cannot be processed as it stands
 ├── NotFound                the user: what was asked for does not exist, or may not be seen
@@ -54,6 +55,12 @@ class ModelError(BankSightError):
     """A model could not be loaded or did not answer."""
 
     code = "model_error"
+
+
+class ModelTimeout(ModelError):
+    """A model did not answer in time."""
+
+    code = "model_timeout"
 
 
 class WeightsRejected(ModelError):

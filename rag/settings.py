@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from rag.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "BANKSIGHT__"
+EngineName = Literal["extractive", "mistral", "huggingface", "openai_compatible", "simulated"]
 _PLACEHOLDER = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}]*))?\}")
 
 
@@ -115,11 +116,67 @@ class QuestionSettings(Section):
     max_characters: int = Field(ge=1)
 
 
-class GenerationSettings(Section):
-    """Which engine answers."""
+class OpenAICompatibleSettings(Section):
+    """A server that speaks OpenAI's dialect: vLLM, TGI, llama.cpp, Ollama, LMDeploy."""
 
-    engine: Literal["extractive", "scripted"]
+    base_url: str
+    model: str
+    api_key: SecretStr
+    context_window: int = Field(ge=256)
+    connect_seconds: float = Field(gt=0)
+    queue_limit: int = Field(ge=1)
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _numbers_are_keys_too(cls, value: object) -> object:
+        return str(value) if isinstance(value, int | float) else value
+
+
+class SimulatedSettings(Section):
+    """An engine for load tests: it quotes the passages at this pace, and fails as often as it is told."""
+
+    tokens_per_second: float = Field(gt=0)
+    first_token_seconds: float = Field(ge=0)
+    crash_rate: float = Field(ge=0, le=1)
+    hang_rate: float = Field(ge=0, le=1)
+    garbage_rate: float = Field(ge=0, le=1)
+    seed: int
+    slots: int = Field(ge=1)
+    queue_limit: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _rates_are_shares(self) -> SimulatedSettings:
+        if self.crash_rate + self.hang_rate + self.garbage_rate > 1:
+            raise ValueError("crash_rate, hang_rate and garbage_rate are shares of the same requests: at most 1 in all")
+        return self
+
+
+class GenerationSettings(Section):
+    """Which engine answers, which ones stand in for it, and what an engine may take."""
+
+    engine: EngineName
+    fallback: tuple[EngineName, ...]
+    serving: Literal["in_process", "service"]
     max_sentences: int = Field(ge=1, le=10)
+    max_tokens: int = Field(ge=1)
+    temperature: float = Field(ge=0, le=2)
+    top_p: float = Field(gt=0, le=1)
+    seed: int | None
+    stop: tuple[str, ...] = Field(max_length=4)
+    first_token_seconds: float = Field(gt=0)
+    token_seconds: float = Field(gt=0)
+    deadline_seconds: float = Field(gt=0)
+    breaker_failures: int = Field(ge=1)
+    breaker_rest_seconds: float = Field(gt=0)
+    openai_compatible: OpenAICompatibleSettings
+    simulated: SimulatedSettings
+
+    @model_validator(mode="after")
+    def _every_engine_once(self) -> GenerationSettings:
+        chain = (self.engine, *self.fallback)
+        if len(set(chain)) < len(chain):
+            raise ValueError("generation.fallback names an engine twice, or the one that it stands in for")
+        return self
 
 
 class RefusalSettings(Section):
@@ -193,6 +250,15 @@ class Settings(Section):
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError("two sources have the same name; names decide who owns a document")
+        return self
+
+    @model_validator(mode="after")
+    def _time_is_left_to_fall_back(self) -> Settings:
+        if self.generation.deadline_seconds >= self.server.deadline_seconds:
+            raise ValueError(
+                "generation.deadline_seconds must be less than server.deadline_seconds, "
+                "or no time is left to answer when the engine took all of it"
+            )
         return self
 
     @property

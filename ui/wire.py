@@ -53,6 +53,7 @@ class Answer(WireModel):
     text: str
     status: Literal["answered", "partial", "refused", "escalated"] = "answered"
     reason: str = ""
+    notice: str = ""
     citations: tuple[Citation, ...] = ()
 
 

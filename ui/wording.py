@@ -22,6 +22,7 @@ SOURCE_UNKNOWN = "This source belongs to an earlier conversation. Ask the questi
 TRY_AGAIN = "Try again"
 PARTIAL_NOTE = "*Only part of the question is answered: what no source supports was left out.*"
 MAX_ADVICE = 300
+BROKEN_OFF = "broken_off"  # a partial answer's reason: the engine did not finish it
 SMALL_TALK = "small_talk"  # a refusal's reason: the API only greeted back
 
 
@@ -35,8 +36,10 @@ def too_long(length: int, limit: int) -> str:
 
 def finished(answer: Answer) -> str:
     """The whole message for a finished answer. Refusals say themselves what was searched and what to do next."""
-    text = answer_text(answer)
-    return f"{text}\n\n{PARTIAL_NOTE}" if answer.status == "partial" else text
+    notes = [f"*{plain_markdown(answer.notice)}*"] if answer.notice else []
+    if answer.status == "partial" and answer.reason != BROKEN_OFF:  # the notice says that
+        notes.append(PARTIAL_NOTE)
+    return "\n\n".join([answer_text(answer), *notes])
 
 
 def sign(answer: Answer) -> str:

@@ -137,10 +137,20 @@ def _completion(answer: Answer, usage: wire.Usage) -> wire.ChatCompletion:
         model=wire.ANSWERS_MODEL,
         choices=[wire.Choice(message=wire.Reply(content=answer.text))],
         usage=usage,
-        citations=[Citation.model_validate(each) for each in answer.citations],
-        status=answer.status,
-        confidence=answer.confidence,
+        **_ours(answer),
     )
+
+
+def _ours(answer: Answer) -> dict[str, Any]:
+    """What OpenAI's shape has no place for."""
+    return {
+        "citations": [Citation.model_validate(each) for each in answer.citations],
+        "status": answer.status,
+        "confidence": answer.confidence,
+        "engine": answer.engine,
+        "degraded": answer.degraded,
+        "notice": answer.notice,
+    }
 
 
 def _usage(answer: Answer, asked: wire.ChatRequest, workspace: Workspace) -> wire.Usage:
@@ -174,8 +184,7 @@ async def _chunks(
                 yield _data(head | _delta({"content": event.text}))
             event = await anext(rest)
         answer = event.answer
-        ours = {"citations": [Citation.model_validate(each) for each in answer.citations], "status": answer.status}
-        yield _data(head | _delta({}, "stop") | ours | {"confidence": answer.confidence})
+        yield _data(head | _delta({}, "stop") | _ours(answer))
         if count is not None:
             yield _data(head | {"choices": [], "usage": count(answer)})
         yield "data: [DONE]\n\n"

@@ -47,6 +47,8 @@ def _ask_here(workspace: Any, question: str, collections: tuple[str, ...], day: 
 def _show(answer: dict[str, Any]) -> None:
     for line in answer["text"].splitlines():
         click.echo(line if line.startswith("|") else textwrap.fill(line, _WIDTH))
+    if answer.get("notice"):
+        click.secho(f"\n{textwrap.fill(answer['notice'], _WIDTH)}", fg="yellow")
     if answer["citations"]:
         click.echo()
     for citation in answer["citations"]:

@@ -26,6 +26,13 @@ ANSWERS = Counter("answers", "Answers by their status.", ("status",))
 GENERATION_SECONDS = Histogram(
     "llm_inference_duration_seconds", "Time that the engine took for one answer.", ("engine",), buckets=_SECONDS
 )
+FIRST_TOKEN_SECONDS = Histogram(
+    "llm_time_to_first_token_seconds",
+    "From the request to the first text.",
+    ("engine",),
+    buckets=_SECONDS,
+)
+DEGRADED = Counter("answers_degraded", "Answers that the configured engine did not give or finish.", ("reason",))
 TOKENS = Counter("llm_tokens", "Tokens that went into and came out of the engine.", ("kind",))
 VECTOR_QUERY_SECONDS = Histogram(
     "vector_db_query_duration_seconds", "Time of one search in Chroma, all scopes together.", buckets=_SECONDS
@@ -43,6 +50,10 @@ def answered(answer: Answer) -> None:
     ANSWERS.labels(answer.status).inc()
     if "generate" in answer.timings:
         GENERATION_SECONDS.labels(answer.engine).observe(answer.timings["generate"])
+    if "first_token" in answer.timings:
+        FIRST_TOKEN_SECONDS.labels(answer.engine).observe(answer.timings["first_token"])
+    if answer.degraded:
+        DEGRADED.labels(answer.degraded).inc()
     for kind, number in answer.tokens.items():
         TOKENS.labels(kind).inc(number)
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from llama_index.core.llms import LLM
 
-from rag.domain import Answer, AnswerStatus, Citation, Passage, Principal, SearchFilter, SentenceCheck
-from rag.errors import BankSightError, ModelError
+from rag.domain import Answer, AnswerStatus, Citation, Passage, Principal, SearchFilter, SentenceCheck, Trouble
+from rag.errors import ModelError, ModelTimeout
+from rag.query.breaker import Breaker
 from rag.query.citations import Citations
 from rag.query.events import AskRequest, CitationReleased, Completed, Event, SentenceReleased, Stage, StageFinished
 from rag.query.evidence import Evidence, ReadPage, gather
+from rag.query.generating import Attempt, TimeLimits, Writer, notice, write
 from rag.query.grounding import Mode, judge
 from rag.query.prompting import NOT_IN_THE_DOCUMENTS, PROMPT_VERSION, Prompt, build_prompt
 from rag.query.questions import clean_question
@@ -26,9 +28,9 @@ from rag.query.selecting import Candidate, rank_sentences, read_passages
 from rag.query.signals import Signals, measure, rarity_from
 from rag.query.similarity import SentenceEncoder
 from rag.query.small_talk import small_talk, small_talk_reply
-from rag.query.statements import Statement, StatementSplitter
+from rag.query.statements import Statement
 from rag.query.words import also_asked
-from rag.settings import Settings
+from rag.settings import GenerationSettings, Settings
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -72,6 +74,11 @@ class _Run:
     checks: list[SentenceCheck] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
     unknown_markers: int = 0
+    writer: Writer | None = None
+    trouble: Trouble | None = None  # of the last engine that was asked
+    degraded: Trouble | None = None  # of the first one that was in trouble
+    broke_off: bool = False  # the engine that wrote the answer did not finish it
+    tokens: dict[str, int] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
 
@@ -84,6 +91,41 @@ class _Run:
             return await asyncio.to_thread(step, *args, **kwargs)
         finally:
             self.add(stage, time.perf_counter() - began)
+
+    def attempts(self, writers: Sequence[Writer]) -> Iterator[Attempt]:
+        """An attempt with each engine in turn, until one made sense or something was released, which stays."""
+        for self.writer in writers:
+            self.checks.clear()  # of what another engine wrote, nothing stands in the answer
+            yield Attempt(self.writer)
+            if self.trouble is None or self.pieces:
+                return
+
+    def attempted(self, attempt: Attempt) -> None:
+        """Note what an attempt took, and what was wrong with it."""
+        self.trouble = attempt.trouble
+        if self.trouble is None and not self.pieces and not attempt.declined:
+            self.trouble = "unsupported" if attempt.statements else "empty"
+        self.degraded = self.degraded or self.trouble
+        self.broke_off = self.trouble is not None and bool(self.pieces)
+        useless = self.trouble is not None and not self.pieces
+        self.add("abandoned" if useless else "generate", attempt.seconds)
+        if not useless:
+            self.tokens = attempt.tokens
+            if attempt.first_token_seconds is not None:
+                self.timings["first_token"] = attempt.first_token_seconds
+
+    def notice(self, status: AnswerStatus) -> str:
+        """What people are told when not everything went as configured."""
+        if self.degraded is None:
+            return ""
+        return notice(self.degraded, "refused" if status == "refused" else "broken_off" if self.broke_off else "quoted")
+
+    def raise_if_dead(self) -> None:
+        """Raise `ModelError` when there is no answer because no engine works."""
+        if self.trouble == "slow":
+            raise ModelTimeout("the answering engine took too long; ask again, or ask for less at once")
+        if self.trouble in ("failed", "unavailable"):
+            raise ModelError("the answering engine failed; ask again, and tell the operator if it stays so")
 
     def add(self, name: str, seconds: float) -> None:
         """Add to the time of a stage."""
@@ -103,6 +145,8 @@ class _Run:
 class QueryPipeline:
     """Answers questions for one workspace. `page(document_id, number)` reads a page; it raises `NotFound`.
 
+    When `llm` is down, slow or talks nonsense, the engines of `fallback` are asked in their order.
+
     Questions may run at the same time; work on the processor happens in threads.
     """
 
@@ -111,6 +155,7 @@ class QueryPipeline:
         *,
         searcher: Searching,
         llm: LLM,
+        fallback: Sequence[LLM] = (),
         embedding: SentenceEncoder,
         catalog: Corpus,
         settings: Settings,
@@ -118,13 +163,18 @@ class QueryPipeline:
         answerability: AnswerabilityModel | None = None,
     ) -> None:
         self._searcher = searcher
-        self._llm = llm
+        self._writers = _writers((llm, *fallback), settings.generation)
         self._embedding = embedding
         self._catalog = catalog
         self._settings = settings
         self._page = page
         self._own_answerability = answerability
         self._rarity = rarity_from(embedding.tokenizer)
+
+    @property
+    def engines(self) -> tuple[LLM, ...]:
+        """The engine that answers, and those that stand in for it."""
+        return tuple(each.llm for each in self._writers)
 
     async def ask(self, request: AskRequest, principal: Principal) -> Answer:
         """The answer. Raises `QuestionError` for what is no question and `ModelError` when the engine fails."""
@@ -166,17 +216,22 @@ class QueryPipeline:
 
         prompt = build_prompt(Prompt(run.searched, tuple(each.for_prompt() for each in evidence)))
         citations = Citations(evidence)
-        async with aclosing(self._generate(prompt, run)) as statements:
-            async for statement in statements:
-                async for event in self._verify(statement, evidence, citations, run):
-                    yield event
-        yield run.finished("generate")
+        for attempt in run.attempts(self._writers):
+            async with aclosing(write(attempt, prompt)) as statements:
+                async for statement in statements:
+                    async for event in self._verify(statement, evidence, citations, run):
+                        yield event
+            run.attempted(attempt)
+            yield run.finished("generate", engine=attempt.writer.name, trouble=run.trouble)
         withheld = sum(1 for each in run.checks if not each.supported)
         yield run.finished("verify", withheld=withheld, unknown_markers=run.unknown_markers)
 
         if not run.pieces:
+            run.raise_if_dead()
             yield run.release(self._refusal(run))
             yield self._complete(run, "refused", "unsupported" if withheld else "not_in_documents")
+        elif run.broke_off:
+            yield self._complete(run, "partial", "broken_off", citations.all)
         elif withheld:
             yield self._complete(run, "partial", "sentences_withheld", citations.all)
         else:
@@ -223,31 +278,13 @@ class QueryPipeline:
         best = list(dict.fromkeys(each.number - 1 for each in ranked))[: self._settings.retrieval.top_k]
         return [evidence[index] for index in best], self._answerability.probability(signals)
 
-    async def _generate(self, prompt: str, run: _Run) -> AsyncGenerator[Statement, None]:
-        """The engine's statements, as soon as each is complete. Raises `ModelError`."""
-        splitter = StatementSplitter()
-        began = time.perf_counter()
-        try:
-            async for response in await self._llm.astream_complete(prompt):
-                for statement in splitter.feed(response.delta or ""):
-                    run.add("generate", time.perf_counter() - began)
-                    yield statement
-                    began = time.perf_counter()
-        except (BankSightError, asyncio.CancelledError, GeneratorExit):
-            raise
-        except Exception as error:
-            raise ModelError("the answering engine failed; ask again, and tell the operator if it stays so") from error
-        run.add("generate", time.perf_counter() - began)
-        for statement in splitter.flush():
-            yield statement
-
     async def _verify(
         self, statement: Statement, evidence: Sequence[Evidence], citations: Citations, run: _Run
     ) -> AsyncGenerator[Event, None]:
         """Release the statement with its citations, or withhold it: its words then go nowhere."""
         if NOT_IN_THE_DOCUMENTS in statement.text.upper():
             return
-        mode: Mode = "verbatim" if self._llm.class_name() in _VERBATIM_ENGINES else "overlap"
+        mode: Mode = "verbatim" if run.writer and run.writer.name in _VERBATIM_ENGINES else "overlap"
         verdict = await run.work("verify", judge, statement, evidence, mode)
         run.unknown_markers += verdict.unknown
         if not verdict.supported:
@@ -269,6 +306,7 @@ class QueryPipeline:
 
     def _complete(self, run: _Run, status: AnswerStatus, reason: str, citations: Sequence[Citation] = ()) -> Completed:
         run.timings["total"] = time.perf_counter() - run.began
+        writer = run.writer or self._writers[0]
         answer = Answer(
             id=uuid.uuid4().hex,
             question=run.question,
@@ -279,13 +317,23 @@ class QueryPipeline:
             checks=tuple(run.checks),
             confidence=run.confidence,
             searched_question=run.searched,
-            model=self._llm.metadata.model_name,
-            engine=self._llm.class_name(),
+            degraded=run.degraded or "",
+            notice=run.notice(status),
+            model=writer.llm.metadata.model_name,
+            engine=writer.name,
             prompt_version=PROMPT_VERSION,
             snapshot=run.snapshot,
             timings=dict(run.timings),
+            tokens=dict(run.tokens),
         )
         return Completed(answer)
+
+
+def _writers(engines: Sequence[LLM], settings: GenerationSettings) -> tuple[Writer, ...]:
+    limits = TimeLimits(settings.first_token_seconds, settings.token_seconds, settings.deadline_seconds)
+    return tuple(
+        Writer(each, limits, Breaker(settings.breaker_failures, settings.breaker_rest_seconds)) for each in engines
+    )
 
 
 def _shown(passage: Passage) -> dict[str, Any]:
