@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from rag.models.embedding import MiniLM
 from rag.query.figures import where_it_stands
 from rag.query.fusion import Candidates, Scores, fused, ranked
 from rag.query.names import matches
+from rag.query.remembering import Remembered
 from rag.settings import CollectionSettings, RetrievalSettings
 from rag.storage.catalog import Catalog
 from rag.storage.lexical import LexicalIndex
@@ -27,7 +27,8 @@ from rag.storage.vectors import Vector, VectorIndex
 _WIDEN = 4  # how much more is taken each time when too many candidates may not be seen
 _WIDEST = 6_400  # candidates from each search; beyond that every visible document is looked at instead
 _COMPARED_ONE_BY_ONE = 5_000  # chunks of documents that a filter names, which is faster than widening
-_REMEMBERED = 20_000  # vectors kept in memory, 768 bytes each
+_VECTORS = 20_000  # kept in memory, 768 bytes each
+_TEXTS = 10_000  # kept in memory, about 2 kB each
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,8 @@ class Searcher:
         self._registry = registry
         self._settings = settings
         self._own_weights = {name: collection.dense_weight for name, collection in collections.items()}
-        self._remembered: dict[str, Vector] = {}
-        self._remembered_of = -1
-        self._remembering = threading.Lock()
+        self._known_vectors: Remembered[Vector] = Remembered(_VECTORS)
+        self._known_texts: Remembered[StoredChunk] = Remembered(_TEXTS)
 
     def search(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> list[Passage]:
         """The best `top_k` passages, best first; fewer only when the principal may see fewer that were found.
@@ -156,24 +156,15 @@ class Searcher:
     def _cosines(self, chunk_ids: Iterable[str], vector: Vector) -> dict[str, float]:
         """Cosines of chunks that only the lexical search found; their vectors are remembered between questions."""
         wanted = sorted(chunk_ids)
-        known = self._known_vectors(wanted)
-        there = [chunk_id for chunk_id in wanted if chunk_id in known]
-        if not there:
+        known = self._known_vectors.get(self._catalog.snapshot, wanted, self._read_vectors)
+        if not known:
             return {}
-        cosines = np.stack([known[chunk_id] for chunk_id in there]).astype(np.float32) @ vector
-        return dict(zip(there, cosines.tolist(), strict=True))
+        cosines = np.stack(list(known.values())).astype(np.float32) @ vector
+        return dict(zip(known, cosines.tolist(), strict=True))
 
-    def _known_vectors(self, wanted: Sequence[str]) -> dict[str, Vector]:
-        with self._remembering:
-            if self._remembered_of != self._catalog.snapshot or len(self._remembered) > _REMEMBERED:
-                self._remembered, self._remembered_of = {}, self._catalog.snapshot
-            memory = self._remembered
-        missing = [chunk_id for chunk_id in wanted if chunk_id not in memory]
-        if missing:
-            pairs = [(self._catalog.scope(chunk_id.split("-", 1)[0]), chunk_id) for chunk_id in missing]
-            read = self._vectors.vectors(pairs)
-            memory.update((chunk_id, row.astype(np.float16)) for chunk_id, row in read.items())
-        return {chunk_id: memory[chunk_id] for chunk_id in wanted if chunk_id in memory}
+    def _read_vectors(self, chunk_ids: Sequence[str]) -> dict[str, Vector]:
+        pairs = [(self._catalog.scope(chunk_id.split("-", 1)[0]), chunk_id) for chunk_id in chunk_ids]
+        return {chunk_id: row.astype(np.float16) for chunk_id, row in self._vectors.vectors(pairs).items()}
 
     def _described(self, found: _Candidates, question: str) -> Candidates:
         ids = sorted(found.cosines.keys() | found.lexical.keys())
@@ -199,7 +190,8 @@ class Searcher:
     def _passages(self, candidates: Candidates, scores: Scores, top_k: int) -> list[Passage]:
         """The best ones with their texts. A chunk that vanished meanwhile is left out."""
         order = ranked(candidates.ids, scores)[:top_k]
-        stored = self._registry.passages([candidates.ids[position] for position in order])
+        best = [candidates.ids[position] for position in order]
+        stored = self._known_texts.get(self._catalog.snapshot, best, self._registry.passages)
         return [
             self._passage(stored[candidates.ids[position]], candidates, position, float(scores[position]))
             for position in order
