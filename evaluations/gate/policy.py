@@ -80,9 +80,14 @@ class Policy(_Strict):
     baseline_max_age_days: int = Field(default=90, ge=1)
     waivers: tuple[Waiver, ...] = ()
 
+    @property
+    def checks(self) -> tuple[Floor | NonInferiority, ...]:
+        """All of them, in their order."""
+        return (*self.floors, *self.non_inferiority)
+
     @model_validator(mode="after")
     def _something_to_check(self) -> Policy:
-        checks = [each.name for each in self.floors] + [each.name for each in self.non_inferiority]
+        checks = [each.name for each in self.checks]
         if not checks:
             raise ValueError("a gate without floors and without non_inferiority lets everything pass; write one down")
         if len(set(checks)) < len(checks):
