@@ -18,6 +18,7 @@ _OURS = {
     "documents": "rag.commands.documents:documents",
     "index": "rag.commands.index:index",
     "ingest": "rag.commands.ingest:ingest",
+    "models": "rag.commands.models:models",
     "up": "rag.commands.up:up",
     "version": "rag.commands.version:version",
 }

@@ -81,6 +81,13 @@ class EmbeddingSettings(Section):
     max_batch_latency_ms: int = Field(gt=0)
 
 
+class ModelsSettings(Section):
+    """Where the files of models are kept, and where they are pulled from."""
+
+    cache_dir: str
+    endpoint: str = Field(pattern=r"^https?://")
+
+
 class StorageSettings(Section):
     """Where the registry and the vectors live."""
 
@@ -233,6 +240,7 @@ class Settings(Section):
     parsing: ParsingSettings
     splitting: SplittingSettings
     embedding: EmbeddingSettings
+    models: ModelsSettings
     storage: StorageSettings
     ingestion: IngestionSettings
     retrieval: RetrievalSettings
@@ -265,6 +273,13 @@ class Settings(Section):
     def database_url(self) -> str:
         """The SQLAlchemy URL of the registry."""
         return self.storage.database_url or f"sqlite:///{self.data_dir / 'registry.sqlite3'}"
+
+    @property
+    def weights_cache(self) -> Path:
+        """The folder that `banksight models pull` fills."""
+        return (
+            self.root / Path(self.models.cache_dir).expanduser() if self.models.cache_dir else self.data_dir / "weights"
+        )
 
 
 def load_settings(

@@ -67,7 +67,7 @@ def find_weights(configured: str = "") -> Weights:
     """
     if configured:
         return _verified(_configured_folder(configured), "configured folder")
-    if folder := _package_folder():
+    if folder := package_folder():
         return _verified(folder, "package")
     if folder := _hub_folder("hub cache"):
         return _verified(folder, "hub cache")
@@ -103,13 +103,23 @@ def _configured_folder(configured: str) -> Path:
     return folder
 
 
-def _package_folder() -> Path | None:
-    """The folder inside the package. The package is not imported: finding files needs none of its code."""
+def package_folder() -> Path | None:
+    """The folder with MiniLM inside the package, or None. Nothing is imported: finding files needs none of its code."""
     spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
     for place in spec.submodule_search_locations or () if spec else ():
         for weights in sorted(Path(place).rglob(WEIGHTS_FILE)):
             return weights.parent
     return None
+
+
+def hub_cache_folder(repository: str, revision: str) -> Path | None:
+    """Where the hub's own cache holds this revision, or None. Nothing is asked of the network."""
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE  # noqa: PLC0415 - only when the package is not installed
+    except ImportError:
+        return None
+    folder = Path(HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "snapshots" / revision
+    return folder if folder.is_dir() else None
 
 
 def _hub_folder(source: Literal["hub cache", "hub download"]) -> Path | None:
