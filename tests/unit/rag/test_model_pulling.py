@@ -322,7 +322,8 @@ def test_a_killed_pull_is_continued_by_the_next(
     (tmp_path / "tiny.json").write_text(TINY.model_dump_json())
     code = (
         "import sys, pathlib; from rag.models.manifest import read_manifest\n"
-        "from rag.models.fetching import hub_source; from rag.models.pulling import pull; from rag.commands.pull_progress import PullProgress\n"
+        "from rag.models.fetching import hub_source; from rag.models.pulling import pull\n"
+        "from rag.commands.pull_progress import PullProgress\n"
         "m = read_manifest(pathlib.Path(sys.argv[1])); s = hub_source(m, sys.argv[2], '')\n"
         "pull(m, pathlib.Path(sys.argv[3]), s, PullProgress('tiny'))"
     )
