@@ -193,6 +193,22 @@ class RefusalSettings(Section):
     contact: str
 
 
+class ContactSettings(Section):
+    """What people are told, word for word, when a person at the bank has to help them; a text for each topic."""
+
+    self_harm: str = Field(min_length=1)
+    fraud: str = Field(min_length=1)
+    lost_card: str = Field(min_length=1)
+    dispute: str = Field(min_length=1)
+    hardship: str = Field(min_length=1)
+    complaint: str = Field(min_length=1)
+    person: str = Field(min_length=1)
+
+    def text(self, topic: str) -> str:
+        """The text for a topic, such as `fraud`."""
+        return str(getattr(self, topic))
+
+
 class ServerSettings(Section):
     """Addresses and limits of the API and the UI."""
 
@@ -247,6 +263,7 @@ class Settings(Section):
     question: QuestionSettings
     generation: GenerationSettings
     refusal: RefusalSettings
+    contacts: ContactSettings
     server: ServerSettings
     identity: IdentitySettings
     logging: LoggingSettings

@@ -24,6 +24,7 @@ from rag.query.prompting import NOT_IN_THE_DOCUMENTS, PROMPT_VERSION, Prompt, bu
 from rag.query.questions import clean_question
 from rag.query.refusal import AnswerabilityModel, refusal_text, shipped_model
 from rag.query.rewriting import stand_alone
+from rag.query.routing import escalation_topic
 from rag.query.selecting import Candidate, rank_sentences, read_passages
 from rag.query.signals import Signals, measure, rarity_from
 from rag.query.similarity import SentenceEncoder
@@ -192,7 +193,13 @@ class QueryPipeline:
         """
         run = _Run(request, principal, await asyncio.to_thread(lambda: self._catalog.snapshot))
         run.question = await run.work("check", clean_question, request.question, self._settings.question.max_characters)
+        topic = await run.work("check", escalation_topic, run.question)
         yield run.finished("check")
+
+        if topic:
+            yield run.release(self._settings.contacts.text(topic))
+            yield self._complete(run, "escalated", topic)
+            return
 
         talk = small_talk(run.question)
         if talk:

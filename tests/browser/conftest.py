@@ -298,6 +298,14 @@ async def refused(api: ScriptedApi, body: dict[str, Any]) -> AsyncIterator[tuple
     yield "done", {}
 
 
+async def escalated(api: ScriptedApi, body: dict[str, Any]) -> AsyncIterator[tuple[str, Any]]:
+    text = "This needs a person at the bank, at once. Call the bank now, on the number on your statement."
+    yield "status", {"stage": "check", "seconds": 0.001, "detail": {}}
+    yield "sentence", {"index": 0, "text": text}
+    yield "answer", {"id": "people", "text": text, "status": "escalated", "reason": "lost_card", "citations": []}
+    yield "done", {}
+
+
 async def endless(api: ScriptedApi, body: dict[str, Any]) -> AsyncIterator[tuple[str, Any]]:
     for index in range(2000):
         yield "sentence", {"index": index, "text": f"Sentence number {index}. "}
@@ -331,6 +339,7 @@ SCRIPTS: dict[str, Script] = {
     "slow": slow,
     "": answered,
     "weather": refused,
+    "lost my card": escalated,
     "endless": endless,
     "cut": cut,
     "busy": busy,

@@ -151,6 +151,14 @@ def test_a_refusal_says_so_and_offers_a_next_step(chat) -> None:
     expect(page.get_by_text("Searched the documents: nothing fits")).to_be_visible()
 
 
+def test_what_goes_to_people_says_whom_to_call_and_looks_like_no_answer(chat) -> None:
+    page = chat.home()
+    chat.ask("I lost my card")
+    expect(last_answer(page)).to_contain_text("Call the bank now, on the number on your statement.")
+    expect(last_answer(page).locator(".lucide-user-round")).to_be_visible()
+    expect(page.get_by_text("Searched the documents")).to_have_count(0)
+
+
 @pytest.mark.parametrize(
     ("question", "said"),
     [

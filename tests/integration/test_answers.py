@@ -141,6 +141,20 @@ def test_what_the_documents_do_not_answer_is_refused_plainly_and_cites_nothing(
     assert not MARKER.search(answer.text)
 
 
+@pytest.mark.parametrize(
+    ("question", "topic"), [("Hi, someone stole my card!", "lost_card"), ("Let me talk to a person", "person")]
+)
+def test_what_needs_a_person_gets_the_configured_text_without_a_search_or_a_model(
+    workspace: Workspace, question: str, topic: str
+) -> None:
+    happened = events(workspace, question)
+    assert [type(each) for each in happened] == [StageFinished, SentenceReleased, Completed]
+    answer = ask(workspace, question)
+    assert (answer.status, answer.reason, answer.citations) == ("escalated", topic, ())
+    assert answer.text == workspace.settings.contacts.text(topic)
+    assert not answer.cacheable
+
+
 @pytest.mark.parametrize("question", ["Hello!", "thanks a lot", "Who are you?"])
 def test_small_talk_gets_one_fixed_sentence_without_a_search(workspace: Workspace, question: str) -> None:
     answer = ask(workspace, question)
