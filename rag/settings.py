@@ -165,6 +165,7 @@ class GenerationSettings(Section):
     fallback: tuple[EngineName, ...]
     serving: Literal["in_process", "service"]
     max_sentences: int = Field(ge=1, le=10)
+    passage_tokens: int = Field(ge=100)
     max_tokens: int = Field(ge=1)
     temperature: float = Field(ge=0, le=2)
     top_p: float = Field(gt=0, le=1)

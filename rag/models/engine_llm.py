@@ -63,6 +63,10 @@ class EngineLLM(CustomLLM):
             is_chat_model=True,
         )
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens that `text` adds to a prompt, by the engine's own tokenizer."""
+        return max(0, self.engine.count_tokens(text) - self.engine.count_tokens(""))
+
     async def astream_complete(
         self,
         prompt: str,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from rag.domain import Answer, Citation, SearchFilter
 
-Stage = Literal["check", "rewrite", "retrieve", "decide", "generate", "verify"]
+Stage = Literal["check", "rewrite", "retrieve", "decide", "prompt", "generate", "verify"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from rag.domain import Answer, AnswerStatus, Citation, Passage, Principal, Searc
 from rag.errors import ModelError, ModelTimeout
 from rag.query.breaker import Breaker
 from rag.query.citations import Citations
+from rag.query.cutting import cut, estimate_tokens
 from rag.query.events import AskRequest, CitationReleased, Completed, Event, SentenceReleased, Stage, StageFinished
 from rag.query.evidence import Evidence, ReadPage, gather
 from rag.query.generating import Attempt, TimeLimits, Writer, notice, write
 from rag.query.grounding import Mode, judge
-from rag.query.prompting import NOT_IN_THE_DOCUMENTS, PROMPT_VERSION, Prompt, build_prompt
+from rag.query.prompting import NOT_IN_THE_DOCUMENTS, Prompt, build_prompt, prompt_version
 from rag.query.questions import clean_question
 from rag.query.refusal import AnswerabilityModel, refusal_text, shipped_model
 from rag.query.rewriting import stand_alone
@@ -221,12 +222,12 @@ class QueryPipeline:
             yield self._complete(run, "refused", "not_in_documents")
             return
 
-        prompt = build_prompt(Prompt(run.searched, tuple(each.for_prompt() for each in evidence)))
-        citations = Citations(evidence)
         for attempt in run.attempts(self._writers):
+            shown, prompt = await run.work("prompt", self._prompt, attempt.writer, run.searched, evidence)
+            citations = Citations(shown)
             async with aclosing(write(attempt, prompt)) as statements:
                 async for statement in statements:
-                    async for event in self._verify(statement, evidence, citations, run):
+                    async for event in self._verify(statement, shown, citations, run):
                         yield event
             run.attempted(attempt)
             yield run.finished("generate", engine=attempt.writer.name, trouble=run.trouble)
@@ -285,6 +286,19 @@ class QueryPipeline:
         best = list(dict.fromkeys(each.number - 1 for each in ranked))[: self._settings.retrieval.top_k]
         return [evidence[index] for index in best], self._answerability.probability(signals)
 
+    def evidence(self, question: str, principal: Principal, narrow: SearchFilter) -> list[Evidence]:
+        """What an engine without a budget would read, best first, for measuring what a budget leaves of it."""
+        return self._decide(question, self._search(question, principal, narrow))[0]
+
+    def _prompt(self, writer: Writer, question: str, evidence: Sequence[Evidence]) -> tuple[Sequence[Evidence], str]:
+        """The prompt for this engine, and the evidence behind its numbers. A quoting engine reads all, at no cost."""
+        whole = Prompt(question, tuple(each.for_prompt() for each in evidence))
+        if writer.name in _VERBATIM_ENGINES:
+            return evidence, build_prompt(whole)
+        count = getattr(writer.llm, "count_tokens", estimate_tokens)
+        short = cut(whole, self._embedding, self._settings.generation.passage_tokens, count)
+        return [evidence[index] for index in short.kept], build_prompt(short.prompt)
+
     async def _verify(
         self, statement: Statement, evidence: Sequence[Evidence], citations: Citations, run: _Run
     ) -> AsyncGenerator[Event, None]:
@@ -328,7 +342,7 @@ class QueryPipeline:
             notice=run.notice(status),
             model=writer.llm.metadata.model_name,
             engine=writer.name,
-            prompt_version=PROMPT_VERSION,
+            prompt_version=prompt_version(),
             snapshot=run.snapshot,
             timings=dict(run.timings),
             tokens=dict(run.tokens),

@@ -6,6 +6,7 @@ a citation marker in a passage is written `\\[1]`, so that an engine which copie
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Final
 
-PROMPT_VERSION: Final = "answer-1"  # the name of the template; part of receipts and cache keys
+_TEMPLATE: Final = "answer-2"
 NOT_IN_THE_DOCUMENTS: Final = "NOT IN THE DOCUMENTS"  # what the template tells a model to write instead of guessing
 
 _LIKE_A_MARKER: Final = re.compile(r"(?=\\*\[\d+\])(?<!\\)")
@@ -59,10 +60,14 @@ def build_prompt(prompt: Prompt) -> str:
     """The text for an engine: constant instructions first, so that engines can cache them, and the question last."""
     parts = [_instructions(), "Passages:"]
     for number, passage in enumerate(prompt.passages, start=1):
-        parts.append(f"\n[{number}] page {passage.page}\ntitle: {passage.title}\nsection: {passage.section}")
-        parts.append(_fenced(passage.text))
-    parts.append(f"\nQuestion:\n{_fenced(prompt.question)}\n\nAnswer:")
+        parts += [f"\n{head_of(number, passage)}", fenced(passage.text)]
+    parts.append(f"\nQuestion:\n{fenced(prompt.question)}\n\nAnswer:")
     return "\n".join(parts)
+
+
+def head_of(number: int, passage: PromptPassage) -> str:
+    """The lines that stand above a passage."""
+    return f"[{number}] page {passage.page}\ntitle: {passage.title}\nsection: {passage.section}"
 
 
 def parse_prompt(text: str) -> Prompt:
@@ -90,10 +95,21 @@ def _passage(head: tuple[str, str, str], quoted: Sequence[str]) -> PromptPassage
     return PromptPassage(title, section, page, unescape_markers("\n".join(quoted)))
 
 
-def _fenced(text: str) -> str:
+def fenced(text: str) -> str:
+    """`text` marked as data, line by line."""
     return "\n".join(_FENCE + line for line in escape_markers(text).split("\n"))
 
 
-@lru_cache(maxsize=1)
+def prompt_version() -> str:
+    """The name of the template and the beginning of its SHA-256: part of receipts and cache keys."""
+    return f"{_TEMPLATE}@{hashlib.sha256(_instructions().encode()).hexdigest()[:8]}"
+
+
+@lru_cache
+def template(name: str) -> str:
+    """A template that ships with BankSight, word for word."""
+    return (files("rag.query") / "templates" / f"{name}.txt").read_text(encoding="utf-8")
+
+
 def _instructions() -> str:
-    return (files("rag.query") / "templates" / f"{PROMPT_VERSION}.txt").read_text(encoding="utf-8")
+    return template(_TEMPLATE)

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from rag.query.asked import Asked, answers_type, mentions, periods, read_question
 from rag.query.prompting import Prompt, PromptPassage, single_line
@@ -94,8 +94,13 @@ def read_passages(prompt: Prompt) -> list[Reading]:
     return [Reading(passage, tuple(segments(passage.text))) for passage in prompt.passages]
 
 
-def rank_sentences(prompt: Prompt, readings: Sequence[Reading], encoder: Encoder) -> list[Candidate]:
-    """At most 16 candidates, best first, with scores in about 0..1."""
+def rank_sentences(
+    prompt: Prompt, readings: Sequence[Reading], encoder: Encoder, beyond: Literal["drop", "keep"] = "drop"
+) -> list[Candidate]:
+    """At most 16 candidates, best first, with scores in about 0..1.
+
+    With `beyond="keep"` all others follow, in the order of what their words alone say for them.
+    """
     asked = read_question(prompt.question)
     found = [each for index, reading in enumerate(readings) for each in _candidates(index + 1, reading)]
     if not found:
@@ -104,7 +109,8 @@ def rank_sentences(prompt: Prompt, readings: Sequence[Reading], encoder: Encoder
     places = _places(asked, prompt)
     contexts = [_Context.of(each) for each in prompt.passages]
     scored = [replace(each, score=_from_words(asked, each, contexts[each.number - 1], weights)) for each in found]
-    best = sorted(scored, key=lambda each: -each.score * places[each.number - 1])[:CANDIDATES]
+    by_words = sorted(scored, key=lambda each: -each.score * places[each.number - 1])
+    best = by_words[:CANDIDATES]
     vectors = encoder.embed([prompt.question, *(each.read[:_EMBEDDED] for each in best)])
     cosines = vectors[1:] @ vectors[0]
     final = [
@@ -115,7 +121,12 @@ def rank_sentences(prompt: Prompt, readings: Sequence[Reading], encoder: Encoder
         )
         for each, cosine in zip(best, cosines, strict=True)
     ]
-    return sorted(final, key=lambda each: -each.score)
+    return sorted(final, key=lambda each: -each.score) + (by_words[CANDIDATES:] if beyond == "keep" else [])
+
+
+def leans_back(words: str) -> bool:
+    """True for a sentence that opens with "it", "however" and the like, and needs the one before it."""
+    return _DANGLING.match(words) is not None
 
 
 def _candidates(number: int, reading: Reading) -> list[Candidate]:
@@ -188,7 +199,7 @@ def _from_words(asked: Asked, candidate: Candidate, context: _Context, weights: 
     score += _CONTEXT_WORDS * coverage(asked.terms, weights, own | context.everything)
     score += _TYPE * answers_type(asked.types, candidate.said) + _RANK / (1 + 0.35 * (candidate.number - 1))
     score += _DEFINES if _defines(asked, candidate.words) else 0.0
-    score -= _UNCLEAR if _DANGLING.match(candidate.words) else 0.0
+    score -= _UNCLEAR if leans_back(candidate.words) else 0.0
     score -= _TOO_LONG if len(candidate.words) > _LONG else 0.0
     score -= _TOO_SHORT if candidate.segment.kind == "sentence" and len(candidate.words.split()) < _SHORT else 0.0
     return score

@@ -15,8 +15,10 @@ import pytest
 from rag.bootstrap import Workspace, open_workspace
 from rag.domain import Answer, Passage, Principal, SearchFilter
 from rag.errors import ModelError, QuestionError
+from rag.query.cutting import estimate_tokens
 from rag.query.events import AskRequest, CitationReleased, Completed, Event, SentenceReleased, StageFinished, Turn
 from rag.query.pipeline import QueryPipeline
+from rag.query.prompting import parse_prompt, prompt_version
 from rag.settings import load_settings
 from rag.testing import ScriptedLLM
 
@@ -105,7 +107,7 @@ def test_an_answer_holds_what_was_asked_and_every_sentence_opens_its_words(
     answer = ask(workspace, question)
     assert_every_sentence_is_cited_exactly(answer, workspace)
     assert expected in answer.text
-    assert (answer.engine, answer.model, answer.prompt_version) == ("extractive", "none", "answer-1")
+    assert (answer.engine, answer.model, answer.prompt_version) == ("extractive", "none", prompt_version())
     assert answer.confidence >= 0.4
     assert answer.snapshot == workspace.catalog.snapshot
     assert {"check", "rewrite", "retrieve", "decide", "generate", "verify", "total"} <= answer.timings.keys()
@@ -263,3 +265,27 @@ def test_closing_the_stream_ends_the_work_at_the_next_stage(workspace: Workspace
     asyncio.run(leave_after_the_check())
     assert recording.searched == []
     assert engine.script.prompts == []
+
+
+def test_a_model_reads_the_best_sentences_within_its_budget_and_cites_the_page_they_stand_on(
+    workspace: Workspace,
+) -> None:
+    pipeline, engine = scripted(workspace, "NOT IN THE DOCUMENTS")
+    answer = asyncio.run(pipeline.ask(AskRequest(DEADLINES), workspace.principal()))
+    prompt = parse_prompt(engine.script.prompts[0])
+    assert answer.status == "refused"
+    assert len(prompt.passages) < workspace.settings.retrieval.top_k
+    assert (
+        estimate_tokens("".join(each.text for each in prompt.passages)) <= workspace.settings.generation.passage_tokens
+    )
+    number, said = next(
+        (index, line)
+        for index, passage in enumerate(prompt.passages, start=1)
+        for line in passage.text.split("\n")
+        if "10 business days" in line
+    )
+    engine.queue([f"{said} [{number}]"])
+    answer = asyncio.run(pipeline.ask(AskRequest(DEADLINES), workspace.principal()))
+    assert answer.status == "answered"
+    assert_every_sentence_is_cited_exactly(answer, workspace)
+    assert "10 business days" in answer.citations[0].quote

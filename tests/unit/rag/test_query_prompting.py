@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -12,7 +14,9 @@ from rag.query.prompting import (
     build_prompt,
     escape_markers,
     parse_prompt,
+    prompt_version,
     single_line,
+    template,
     unescape_markers,
 )
 from rag.query.statements import Statement, StatementSplitter
@@ -51,6 +55,12 @@ def test_the_instructions_come_first_and_are_the_same_for_every_question() -> No
     first, second = build_prompt(Prompt("a", ())), build_prompt(Prompt("b", ()))
     assert first.index("> a") > 400
     assert first[:400] == second[:400]
+
+
+def test_the_version_names_the_template_and_its_content() -> None:
+    name, _, digest = prompt_version().partition("@")
+    assert sha256(template(name).encode()).hexdigest().startswith(digest)
+    assert len(digest) == 8
 
 
 def test_another_text_is_no_prompt() -> None:
