@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from rag.query.evidence import Evidence
+from rag.query.number_grounding import trace
+from rag.query.numbers import numbers as numbers_in
 from rag.query.prompting import unescape_markers
 from rag.query.segments import segments
 from rag.query.sentences import Span
@@ -19,7 +21,6 @@ Mode = Literal["verbatim", "overlap"]
 ELISION: Final = " … "  # between two verbatim pieces of one quotation
 MARKER_GROUP: Final = re.compile(r"(?:\s?(?<!\\)\[\d{1,3}\])+")
 _LABEL: Final = re.compile(r"^\*\*(.+?):\*\*\s+")
-_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _SUPPORT: Final = 0.6  # share of a statement's content words that its cited sentences must hold
 _CONTRIBUTES: Final = 0.2  # a cited sentence that holds less of the statement is not quoted
 
@@ -47,7 +48,7 @@ def judge(statement: Statement, evidence: Sequence[Evidence], mode: Mode) -> Ver
     """The verdict on one statement.
 
     `verbatim`: the words must stand in the cited passage as they are, white space aside. `overlap`: at least 60 % of
-    its content words and every number must stand in cited sentences.
+    its content words must stand in cited sentences, and every number must trace to them (`number_grounding`).
     """
     known = [number for number in statement.markers if 1 <= number <= len(evidence)]
     unknown = len(statement.markers) - len(known)
@@ -133,29 +134,52 @@ def _per_marker_group(statement: Statement, claims: Sequence[tuple[Quote, ...]])
 
 def _find_overlap(text: str, numbers: Sequence[int], evidence: Sequence[Evidence]) -> tuple[list[Quote], str]:
     """The cited sentences that together say it, or why they do not."""
-    wanted = set(stems(text))
+    wanted = _content(text)
     missing = set(wanted)
     quotes: list[Quote] = []
-    said = ""
     for quote, held in _by_overlap(wanted, numbers, evidence):
         if missing & held and len(wanted & held) >= _CONTRIBUTES * len(wanted):
             quotes.append(quote)
             missing -= held
-            said += " " + evidence[quote.number - 1].text[quote.start : quote.end]
     if not wanted or len(missing) > (1 - _SUPPORT) * len(wanted):
         return [], "the cited passage does not say this"
-    strange = sorted(_numbers(text) - _numbers(said))
-    return (quotes, "") if not strange else ([], f"the number {strange[0]} is not in the cited sentences")
+    untraced, carriers = trace(text, [evidence[number - 1].text for number in numbers])
+    if untraced:
+        return [], f"the number {untraced[0].written} {untraced[0].reason}"
+    for carrier in carriers:
+        quote = _around(numbers[carrier.source], carrier.start, evidence)
+        if quote not in quotes:
+            quotes.append(quote)
+    return quotes, ""
+
+
+def _content(text: str) -> set[str]:
+    """The stems of what a statement says besides its numbers, which are traced; of a bare number, the number."""
+    spans = numbers_in(text)
+    words = text
+    for each in reversed(spans):
+        words = words[: each.start] + " " + words[each.end :]
+    return set(stems(words)) or set(stems(text))
+
+
+def _around(number: int, position: int, evidence: Sequence[Evidence]) -> Quote:
+    """The sentence or row of this evidence that holds the character at `position`."""
+    text = evidence[number - 1].text
+    for each in segments(text):
+        if each.start <= position < each.end:
+            return Quote(number, each.start, each.end)
+    end = text.find("\n", position)
+    return Quote(number, text.rfind("\n", 0, position) + 1, end if end >= 0 else len(text))
 
 
 def _by_overlap(wanted: set[str], numbers: Sequence[int], evidence: Sequence[Evidence]) -> list[tuple[Quote, set[str]]]:
+    """Every sentence and row, the most shared words first; a row is read with its header and the head of its group."""
     found = []
     for number in numbers:
         text = evidence[number - 1].text
-        spans = [each for each in segments(text) if each.kind != "heading"]
-        found += [(Quote(number, each.start, each.end), set(stems(text[each.start : each.end]))) for each in spans]
+        for each in segments(text):
+            if each.kind != "heading":
+                heads = [text[span.start : span.end] for span in (each.header, each.group) if span]
+                held = set(stems(" ".join([text[each.start : each.end], *heads])))
+                found.append((Quote(number, each.start, each.end), held))
     return sorted(found, key=lambda pair: -len(wanted & pair[1]))
-
-
-def _numbers(text: str) -> set[str]:
-    return {number.replace(",", "").rstrip(".") for number in _NUMBER.findall(text)}
