@@ -40,7 +40,9 @@ _OPERATORS: Final[Mapping[type[ast.AST], Callable[[float, float], float]]] = {
 _EQUALS: Final = re.compile(r"[=≈]")
 _OPERAND: Final = "#"  # stands for a number while the shape of a calculation is looked for
 _CALCULATION: Final = re.compile(rf"[\s(]*{_OPERAND}(?:[\s()]*[-+*/×÷−–xX][\s()]*{_OPERAND})+[\s)]*$")
-_FROM_TO: Final = re.compile(r"\bfrom\s(?P<old>.{1,40}?)\sto\s(?P<new>.{1,60}?)(?:,\s|\(|;|\bor\b|\bby\b)", re.IGNORECASE)
+_FROM_TO: Final = re.compile(
+    r"\bfrom\s(?P<old>.{1,40}?)\sto\s(?P<new>.{1,60}?)(?:,\s|\(|;|\bor\b|\bby\b)", re.IGNORECASE
+)
 
 
 def operation_named(words: str) -> Operation:
