@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -48,10 +49,15 @@ def require_protected_and_free(settings: Settings) -> None:
         try:
             probe.bind((server.host, server.port))
         except OSError as error:
-            raise ConfigurationError(
-                f"port {server.port} on {server.host} cannot be used ({error.strerror or error}); "
-                "stop what uses it, or choose another with --port"
-            ) from error
+            raise _port_refused(settings, error) from error
+
+
+def _port_refused(settings: Settings, error: OSError) -> ConfigurationError:
+    server = settings.server
+    return ConfigurationError(
+        f"port {server.port} on {server.host} cannot be used ({error.strerror or error}); "
+        "stop what uses it, or choose another with --port"
+    )
 
 
 def _writable(folder: Path) -> Path:
@@ -81,13 +87,18 @@ def _run(settings: Settings) -> None:
     import bentoml  # noqa: PLC0415 - takes a second
 
     click.echo(f"BankSight API on http://{settings.server.host}:{settings.server.port}", err=True)
-    bentoml.serve(
-        "bentos.assistant:Assistant",
-        host="127.0.0.1" if settings.server.host == "localhost" else settings.server.host,
-        port=settings.server.port,
-        working_dir=str(Path(__file__).parent.parent),
-        blocking=True,
-    )
+    try:
+        bentoml.serve(
+            "bentos.assistant:Assistant",
+            host="127.0.0.1" if settings.server.host == "localhost" else settings.server.host,
+            port=settings.server.port,
+            working_dir=str(Path(__file__).parent.parent),
+            blocking=True,
+        )
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise _port_refused(settings, error) from error  # somebody took it after we had looked
 
 
 def _error_from(failure: Path) -> Exception:

@@ -10,7 +10,6 @@ from fastapi.dependencies.models import Dependant
 from bentos.opening import Opening
 from bentos.problems import MEDIA_TYPE, Problem
 from rag.domain import Principal, SearchFilter
-from rag.errors import QuestionError
 from rag.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,11 +81,6 @@ def _parameters(dependant: Dependant) -> set[str]:
 
 
 def checked_filter(narrow: SearchFilter, workspace: Workspace, caller: Principal) -> SearchFilter:
-    """The filter, when the collections that it names exist for this caller. Raises `QuestionError`."""
-    settings = workspace.settings
-    known = {source.collection for source in settings.sources} | {*settings.collections, "uploads"}
-    unknown = set(narrow.collections) - known - set(workspace.catalog.collections(caller))
-    if unknown:
-        there = ", ".join(sorted(known))
-        raise QuestionError(f"There is no collection {min(unknown)!r}; those there are: {there}.")
+    """The filter, refused with `QuestionError` here, before a stream begins, when a collection in it cannot be read."""
+    workspace.catalog.scopes(caller, narrow)
     return narrow

@@ -69,7 +69,7 @@ async def test_question_that_the_documents_do_not_answer_is_refused_without_cita
         ({"question": ""}, "empty"),
         ({"question": " \n\t "}, "empty"),
         ({"question": "x" * 100_000}, "100,000 characters"),
-        ({"question": "Fees?", "filters": {"collections": ["nowhere"]}}, "no collection 'nowhere'"),
+        ({"question": "Fees?", "filters": {"collections": ["nowhere"]}}, "unknown collection 'nowhere'"),
         ({"question": "Fees?", "filters": {"document_ids": ["../etc"]}}, "filters.document_ids.0"),
         ({"question": "Fees?", "as_of": "yesterday"}, "as_of"),
         ({"question": "Fees?", "history": [{"role": "system", "content": "x"}]}, "history.0.role"),

@@ -86,6 +86,29 @@ def test_free_port_is_accepted_and_left_free(free_port: int) -> None:
     require_protected_and_free(_settings(port=free_port))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", free_port))
+        assert probe.getsockname()[1] == free_port
+
+
+def test_port_that_is_lost_after_the_check_is_one_sentence_too(server: Any) -> None:
+    port = server.url.rsplit(":", 1)[1]
+    late = (
+        "import bentos.commands as c; c.require_protected_and_free = lambda _: None; from rag.cli import main; main()"
+    )
+    refused = subprocess.run(
+        [sys.executable, "-c", late, "serve", "--port", port],
+        env=server.environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 3
+    assert refused.stderr.strip().splitlines()[-1].startswith(f"Error: port {port} on 127.0.0.1 cannot be used")
+    assert "Traceback" not in refused.stderr
+
+
+def _refused(settings: Settings) -> bool:
+    try:
+        refuse_unprotected(settings)
+    except ConfigurationError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "bank.example"])  # noqa: S104 - what must be refused
@@ -96,9 +119,9 @@ def test_everybody_s_network_without_sign_in_is_refused(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_this_machine_alone_needs_no_sign_in(host: str) -> None:
-    refuse_unprotected(_settings(host=host))
+    assert not _refused(_settings(host=host))
 
 
 def test_private_network_behind_a_gateway_is_the_operator_s_decision() -> None:
     overrides = {"server": {"host": "0.0.0.0"}, "identity": {"peers": "private_network"}}  # noqa: S104
-    refuse_unprotected(load_settings("test", environment={}, overrides=overrides))
+    assert not _refused(load_settings("test", environment={}, overrides=overrides))
