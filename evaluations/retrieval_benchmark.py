@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,10 +28,7 @@ from evaluations.timing import percentile, table
 from rag.bootstrap import Workspace, open_workspace
 from rag.domain import Passage, SearchFilter
 from rag.errors import BankSightError, IndexMismatch
-from rag.ingestion import pipeline
-from rag.ingestion.run import Progress, Rules, Source
-from rag.ingestion.splitting import split
-from rag.models.embedding import open_embedding
+from rag.ingestion.run import Progress, Source
 from rag.query.retrieval import Searcher
 from rag.settings import CollectionSettings, Settings, load_settings
 
@@ -188,7 +184,7 @@ class opened:  # noqa: N801  reads as a statement: with opened(...) as task
             return _filings_task(self._name, collection, workspace, filings)
         rulebooks = read_collection(self._folder)
         self._workspace = workspace = _open(_settings(self._data, []))
-        _ingest_rulebooks(workspace, rulebooks, collection)
+        workspace.ingest_from([Source(RulebookConnector(rulebooks), collection)], _show, mass_delete="allow")
         return _rulebooks_task(self._name, collection, workspace, rulebooks)
 
     def __exit__(self, *_: object) -> None:
@@ -212,21 +208,6 @@ def _open(settings: Settings) -> Workspace:
     except IndexMismatch:
         shutil.rmtree(settings.data_dir)
         return open_workspace(settings)
-
-
-def _ingest_rulebooks(workspace: Workspace, rulebooks: Collection, collection: str) -> None:
-    settings = workspace.settings
-    encoder = open_embedding(settings.embedding, settings.data_dir / "models", "bulk")
-    rules = Rules(
-        tenant=settings.tenant,
-        split=partial(split, tokenizer=encoder.tokenizer, settings=settings.splitting),
-        window_chunks=settings.ingestion.window_chunks,
-        readers=1,
-        mass_delete_share=1.0,
-        mass_delete_floor=0,
-    )
-    source = Source(RulebookConnector(rulebooks), collection)
-    pipeline.ingest([source], workspace.stores, encoder, rules, progress=_show, mass_delete="allow")
 
 
 def _rulebooks_task(name: str, collection: str, workspace: Workspace, rulebooks: Collection) -> Task:

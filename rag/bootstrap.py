@@ -86,18 +86,31 @@ class Workspace:
         """Make the corpus equal to these sources, or to all. Raises `ConfigurationError` for an unknown name."""
         settings = self.settings
         chosen = _choose(settings.sources + uploads.sources(settings.data_dir), sources)
-        encoder = self.bulk
         sandbox = ParsingSandbox(_limits(settings), settings.parsing.workers)
-        with self.writing, closing(sandbox):
+        with closing(sandbox):
             opened = [Source(_connector(source, sandbox, settings), source.collection) for source in chosen]
             try:
-                return pipeline.ingest(
-                    opened, self.stores, encoder, self._rules(encoder),
-                    progress=progress, stop=stop, mass_delete=mass_delete, retry=retry,
-                )  # fmt: skip
+                return self.ingest_from(opened, progress, stop, mass_delete=mass_delete, retry=retry)
             finally:
                 for source in opened:
                     source.connector.close()
+
+    def ingest_from(
+        self,
+        opened: Sequence[Source],
+        progress: Callable[[Progress], None] = lambda _: None,
+        stop: threading.Event | None = None,
+        *,
+        mass_delete: Literal["refuse", "allow"] = "refuse",
+        retry: Literal["changed", "failed"] = "changed",
+    ) -> IngestReport:
+        """Make the corpus equal to sources that the settings need not know, and that the caller closes."""
+        encoder = self.bulk
+        with self.writing:
+            return pipeline.ingest(
+                opened, self.stores, encoder, self._rules(encoder),
+                progress=progress, stop=stop, mass_delete=mass_delete, retry=retry,
+            )  # fmt: skip
 
     def add_upload(
         self,

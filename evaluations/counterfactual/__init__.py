@@ -1,0 +1,1 @@
+"""What must happen when the index is not as it was: documents removed, poisoned, superseded, copied, locked away."""
