@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from rag.errors import ConfigurationError, WeightsRejected
 
+MISTRAL: Final = "mistralai/Mistral-7B-Instruct-v0.3"
 _FOLDER: Final = Path(__file__).parent / "manifests"
 DATA_SUFFIXES: Final = frozenset({".safetensors", ".json", ".model", ".txt"})  # formats that cannot run code when read
 

@@ -50,9 +50,11 @@ def test_bento_holds_the_allow_list_and_nothing_else(bento: Path) -> None:
         for path in (ROOT / package).rglob("*.py")
     }  # fmt: skip
     templates = {str(path.relative_to(ROOT)) for path in (ROOT / "rag/query/templates").glob("*.txt")}
+    manifests = {str(path.relative_to(ROOT)) for path in (ROOT / "rag/models/manifests").glob("*.json")}
     configs = {str(path.relative_to(ROOT)) for path in (ROOT / "configs").glob("*.yaml")}
-    assert packed == meant | templates | configs | DATA_FILES
+    assert packed == meant | templates | manifests | configs | DATA_FILES
     assert templates
+    assert manifests
 
 
 def test_every_data_file_of_the_packages_is_packed(bento: Path) -> None:
