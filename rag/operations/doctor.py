@@ -6,39 +6,26 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import version as version_of
-from typing import Literal
 
 from rag.errors import BankSightError
 from rag.models.embedding import open_embedding
-from rag.models.manifest import MISTRAL, manifest_of
-from rag.models.places import faults_of_size, find_place
 from rag.models.weights import find_weights
-from rag.operations.accelerator import Load, judge
+from rag.operations.findings import Finding
 from rag.operations.installed import this_machine
+from rag.operations.model_findings import card_finding, model_finding
 from rag.settings import Settings
 from rag.storage.database import open_database
 from rag.storage.ownership import owner_of
 from rag.storage.registry import Registry
 
-Verdict = Literal["ok", "note", "wrong"]
 _LEAST_FREE_BYTES = 2 * 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    subject: str
-    verdict: Verdict
-    text: str
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything, in the order in which a start needs it. Never raises for what it finds."""
     looks: tuple[Callable[[Settings], Finding], ...] = (
-        _python, _folder, _disk, _weights, _encoder, _registry, _chroma, _ports, _model, _card,
+        _python, _folder, _disk, _weights, _encoder, _registry, _chroma, _ports, model_finding, _card,
     )  # fmt: skip
     for look in looks:
         try:
@@ -138,41 +125,5 @@ def _ports(settings: Settings) -> Finding:
     return Finding("ports", "ok", f"{server.port} and {server.ui_port} are free")
 
 
-def _model(settings: Settings) -> Finding:
-    """By size, because hashing 14.5 GB is not for one screen; a start hashes all of it."""
-    manifest = manifest_of(MISTRAL)
-    place = find_place(manifest, settings)
-    needed = _needs_a_model(settings)
-    name = manifest.repository.partition("/")[2]
-    if place is None:
-        text = f"{name} is not here"
-        if not needed:
-            return Finding("model", "ok", f"{text}; the configured engine needs none")
-        return Finding("model", _missing(settings), f"{text}; run `banksight models pull {name}`")
-    if faults := faults_of_size(place, manifest):
-        text = f"{name} in {place.folder} lacks {len(faults)} of {len(manifest.files)} files"
-        return Finding("model", _missing(settings) if needed else "note", f"{text}; run `banksight models pull {name}`")
-    return Finding("model", "ok", f"{name} in {place.folder}, complete by size; `banksight models verify` hashes it")
-
-
 def _card(settings: Settings) -> Finding:
-    """A card is needed by the engines that run a model in this process only."""
-    machine = this_machine()
-    found = judge(machine, Load())
-    if found.fits:
-        return Finding("gpu", "ok", found.text)
-    if not _needs_a_model(settings):
-        return Finding("gpu", "ok", f"{found.text}; the configured engine needs no card")
-    if not machine.cards:
-        slow = "the model would run on the processor, slowly; BANKSIGHT__GENERATION__ENGINE=extractive needs no card"
-        return Finding("gpu", "note", f"{found.text}; {slow}")
-    return Finding("gpu", _missing(settings), f"{found.text}; or set BANKSIGHT__GENERATION__ENGINE=extractive")
-
-
-def _needs_a_model(settings: Settings) -> bool:
-    return not {"mistral", "huggingface"}.isdisjoint((settings.generation.engine, *settings.generation.fallback))
-
-
-def _missing(settings: Settings) -> Verdict:
-    """A Generator service may run on another machine; then this one needs neither card nor model."""
-    return "wrong" if settings.generation.serving == "in_process" else "note"
+    return card_finding(settings, this_machine())

@@ -9,9 +9,9 @@ import pytest
 
 from rag.models.manifest import MISTRAL, manifest_of
 from rag.models.places import cache_folder
-from rag.operations import doctor
 from rag.operations.accelerator import Card, Machine
-from rag.operations.doctor import Finding, examine
+from rag.operations.findings import Finding
+from rag.operations.model_findings import card_finding, model_finding
 from rag.settings import Settings, load_settings
 
 V100 = Card("Tesla V100-SXM2-16GB", (7, 0), 17_000_000_000, 16_000_000_000)
@@ -34,10 +34,10 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., S
 
 
 @pytest.fixture
-def look(settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> Look:
+def look(settings: Callable[..., Settings]) -> Look:
     def call(machine: Machine, **generation: object) -> dict[str, Finding]:
-        monkeypatch.setattr(doctor, "this_machine", lambda: machine)
-        return {finding.subject: finding for finding in examine(settings(**generation))}
+        loaded = settings(**generation)
+        return {finding.subject: finding for finding in (model_finding(loaded), card_finding(loaded, machine))}
 
     return call
 
