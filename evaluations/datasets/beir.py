@@ -20,12 +20,16 @@ _SEPARATOR = " — "  # in titles of cfpb-regs: section heading — regulation
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """A document made of passages: page n holds passage n, whose id is `passage_ids[n - 1]`."""
+    """A document made of passages: page n holds passage n, whose id is `passage_ids[n - 1]`.
+
+    A reader must hold every label in `access`.
+    """
 
     name: str
     title: str
     passage_ids: tuple[str, ...]
     pages: tuple[Page, ...]
+    access: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,9 @@ class RulebookConnector:
         """One item for each rulebook."""
         for name, rulebook in self._rulebooks.items():
             digest = hashlib.sha256(_content(rulebook)).hexdigest()
-            yield SourceItem(document_id(self._source, name), name, digest, name, DocumentMetadata(rulebook.title))
+            yield SourceItem(
+                document_id(self._source, name), name, digest, name, DocumentMetadata(rulebook.title, rulebook.access)
+            )
 
     def read(self, item: SourceItem) -> SourceDocument:
         """The rulebook; its content is its text."""

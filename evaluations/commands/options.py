@@ -1,0 +1,21 @@
+"""What several commands share: where runs are, and how figures are printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from evaluations.datasets.loading import ROOT
+
+RUNS: Final = ROOT / "var" / "evaluation-runs"
+CORPORA: Final = ROOT / "var" / "evaluation-corpora"
+
+
+def runs_option(command: Any) -> Any:
+    """`--runs FOLDER`: where runs are kept."""
+    return click.option(
+        "--runs", type=click.Path(path_type=Path, file_okay=False), default=RUNS, envvar="BANKSIGHT_EVALUATION_RUNS",
+        help="Where runs are kept; also BANKSIGHT_EVALUATION_RUNS.  [default: var/evaluation-runs]",
+    )(command)  # fmt: skip

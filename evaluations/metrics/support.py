@@ -1,0 +1,54 @@
+"""How much of an answer is carried by what it cites: its sentences and its numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from evaluations.metrics.answers import plain
+from evaluations.metrics.decisions import refused
+from evaluations.runs.records import Produced
+from rag.domain import DocumentPage, Passage
+from rag.query.evidence import Evidence
+from rag.query.grounding import judge
+from rag.query.statements import Statement, StatementSplitter
+
+_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+def statement_supported(text: str, evidence: tuple[str, ...]) -> bool:
+    """Whether the texts carry the statement: 60 % of its content words and every number in cited sentences."""
+    markers = "".join(f" [{number}]" for number in range(1, len(evidence) + 1))
+    sentence = Statement("", f"{' '.join(text.split())}{markers}")
+    return judge(sentence, [as_evidence(each) for each in evidence], "overlap").supported
+
+
+def groundedness(produced: Produced) -> float:
+    """The share of the answer's statements that their citations carry; 1 for a refusal, which states nothing."""
+    if refused(produced):
+        return 1.0
+    splitter = StatementSplitter()
+    statements = [*splitter.feed(produced.text), *splitter.flush()]
+    if not statements:
+        return 0.0
+    quotes = {each.marker: each.quote for each in produced.citations}
+    supported = 0
+    for each in statements:
+        cited = tuple(quotes[str(marker)] for marker in each.markers if str(marker) in quotes)
+        supported += bool(cited) and statement_supported(plain(each.text), cited)
+    return supported / len(statements)
+
+
+def number_grounding(produced: Produced) -> float:
+    """The share of the answer's numbers that stand in what it cites; 1 without numbers and for a refusal."""
+    said = set(_NUMBER.findall(plain(produced.text)))
+    if refused(produced) or not said:
+        return 1.0
+    there = set(_NUMBER.findall(" ".join(each.quote for each in produced.citations)))
+    return len(said & there) / len(said)
+
+
+def as_evidence(text: str) -> Evidence:
+    """A text as evidence on a page of its own."""
+    passage = Passage("c", "d", "", "", 1, "1", 0, len(text), text, 1.0)
+    return Evidence(passage, DocumentPage("d", 1, "1", text), 0, len(text), 1.0)

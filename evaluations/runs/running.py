@@ -1,0 +1,155 @@
+"""One run of one suite, from its data to its scores."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evaluations.datasets.items import DataSet, Item
+from evaluations.datasets.loading import load
+from evaluations.metrics.catalog import Metric, metric, require_fit
+from evaluations.runs.producing import Again, produce, still_to_do
+from evaluations.runs.records import Fingerprints, RunInfo
+from evaluations.runs.scoring import score
+from evaluations.runs.store import RunStore
+from evaluations.suites.schema import DataSource, Suite
+from evaluations.targets.base import Target
+from evaluations.targets.corpora import Show, folder_name, opened
+from evaluations.targets.in_process import CheckTarget, PipelineTarget
+from rag.errors import ConfigurationError
+
+MakeTarget = Callable[[], Target]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A suite with its data read, each data set beside what it is given to."""
+
+    suite: Suite
+    data: tuple[DataSet, ...]
+    targets: tuple[Target, ...]
+    metrics: tuple[Metric, ...]
+    fingerprints: Fingerprints
+
+    @property
+    def items(self) -> dict[str, Item]:
+        """All items by their id."""
+        return {item.id: item for each in self.data for item in each.items}
+
+
+def read_data(suite: Suite, limit: int | None = None) -> tuple[DataSet, ...]:
+    """The data sets of a suite, each cut to its first `limit` items. Raises `DataError` or `ConfigurationError`."""
+    read = [load(source, suite.seed) for source in suite.data]
+    return tuple(replace(each, items=each.items[:limit]) for each in read)
+
+
+@contextmanager
+def planned(
+    suite: Suite, cache: Path, *, limit: int | None = None, endpoint: MakeTarget | None = None, show: Show
+) -> Iterator[Plan]:
+    """The suite ready to be run: data checked, corpora ingested, metrics fitting. Closed at the end."""
+    data = read_data(suite, limit)
+    metrics = tuple(metric(name) for name in suite.metrics)
+    with ExitStack() as open_things:
+        if endpoint is not None and suite.task != "verify":
+            one = endpoint()
+            targets: list[Target] = [one for _ in data]
+        else:
+            targets = _pipelines(suite, data, cache, show, open_things)
+        gives = frozenset.intersection(*(each.gives for each in targets))
+        require_fit(metrics, (item for each in data for item in each.items), gives, targets[0].name)
+        yield Plan(suite, data, tuple(targets), metrics, _fingerprints(suite, data, targets, limit))
+
+
+def start(plan: Plan, store: RunStore, resume: str | None, again: Again) -> RunInfo:
+    """A new run, or a cut one that goes on. Raises `ConfigurationError` when that one was made of something else."""
+    planned_items = len(plan.items) * plan.suite.repeats
+    if resume is None:
+        return store.create(plan.suite.name, plan.fingerprints, plan.targets[0].name, planned_items)
+    info = store.run(resume)
+    if info.state == "complete" and again == "missing":
+        raise ConfigurationError(
+            f"the run {info.id} is complete; give --retry-failed to produce its failed items again"
+        )
+    before, now = asdict(info.fingerprints), asdict(plan.fingerprints)
+    changed = [name for name in before if before[name] != now[name] and name != "machine"]
+    if changed or info.target != plan.targets[0].name:
+        raise ConfigurationError(
+            f"the run {info.id} cannot go on, because since then {' and '.join(changed or ['the target'])} changed; "
+            "start a new run"
+        )
+    return store.resume(info.id)
+
+
+def carry_out(
+    plan: Plan, store: RunStore, info: RunInfo, again: Again, begin: Callable[[int], Callable[[], None]]
+) -> RunInfo:
+    """Produce what is missing, score everything, and mark the run complete; interrupted when it was cut.
+
+    `begin` is told how many items there are to do, and gives what is called after each.
+    """
+    try:
+        asyncio.run(_produce_all(plan, store, info, again, begin))
+    except BaseException:
+        store.finish(info.id, "interrupted")
+        raise
+    rescore(plan.items, plan.metrics, store, info.id)
+    return store.finish(info.id, "complete")
+
+
+def rescore(items: dict[str, Item], metrics: Sequence[Metric], store: RunStore, run_id: str) -> None:
+    """Score everything that was produced, anew."""
+    store.put_scores(run_id, score(store.items(run_id), items, metrics))
+
+
+async def _produce_all(
+    plan: Plan, store: RunStore, info: RunInfo, again: Again, begin: Callable[[int], Callable[[], None]]
+) -> None:
+    done = store.items(info.id)
+    todo = [still_to_do(each.items, plan.suite.repeats, done, again) for each in plan.data]
+    advance = begin(sum(map(len, todo)))
+    for work, target in zip(todo, plan.targets, strict=True):
+        await produce(store, info.id, work, target, plan.suite.workers, advance)
+
+
+def _pipelines(suite: Suite, data: Sequence[DataSet], cache: Path, show: Show, open_things: ExitStack) -> list[Target]:
+    made: dict[str, Target] = {}
+    targets = []
+    for source, each in zip(suite.data, data, strict=True):
+        if suite.task == "verify":
+            targets.append(made.setdefault("", CheckTarget()))
+            continue
+        name = folder_name(source)
+        if name not in made:
+            made[name] = _pipeline(suite, source, each, cache, show, open_things)
+        targets.append(made[name])
+    return targets
+
+
+def _pipeline(
+    suite: Suite, source: DataSource, data: DataSet, cache: Path, show: Show, open_things: ExitStack
+) -> Target:
+    if source.corpus.kind == "none":
+        raise ConfigurationError(f"the data {source.name!r} have no corpus to ask; add one, or evaluate an endpoint")
+    corpus = opened(source, data, suite.profile, suite.overrides, cache, show)
+    workspace, place = open_things.enter_context(corpus)
+    return PipelineTarget(workspace, place, suite.task, suite.depth)
+
+
+def _fingerprints(suite: Suite, data: Sequence[DataSet], targets: Sequence[Target], limit: int | None) -> Fingerprints:
+    suite_digest = _digest([suite.model_dump(mode="json"), limit])
+    data_digest = _digest([each.digest for each in data])
+    told = [each.fingerprints(suite_digest, data_digest) for each in dict.fromkeys(targets)]
+    if len(told) == 1:
+        return told[0]
+    return replace(told[0], snapshot=_digest([each.snapshot for each in told]))
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

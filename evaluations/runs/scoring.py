@@ -1,0 +1,35 @@
+"""Scoring: what was produced against what was wanted, again whenever metrics change, without producing anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from evaluations.datasets.items import Item
+from evaluations.metrics.catalog import Metric
+from evaluations.runs.records import ItemRecord, ItemScores
+
+_LONGEST: Final = 2_000  # characters of what was wanted that are kept for reading
+
+
+def score(records: Iterable[ItemRecord], items: Mapping[str, Item], metrics: Sequence[Metric]) -> list[ItemScores]:
+    """The value of every metric that fits the item, for every record. A failed item has the worst values."""
+    return [_scores(record, items[record.item], metrics) for record in records]
+
+
+def _scores(record: ItemRecord, item: Item, metrics: Sequence[Metric]) -> ItemScores:
+    values = {each.name: each.score(item, record) for each in metrics if each.fits(item)}
+    return ItemScores(record.item, record.repeat, values, _detail(item, record))
+
+
+def _detail(item: Item, record: ItemRecord) -> dict[str, str]:
+    wanted = item.wanted
+    told = {
+        "wanted": " | ".join(wanted.answers or wanted.quotes)[:_LONGEST],
+        "wanted_places": " | ".join(key for key, grade in wanted.relevant.items() if grade > 0)[:_LONGEST],
+        "wanted_documents": " | ".join(sorted(wanted.documents))[:_LONGEST],
+        "answerable": "" if wanted.answerable is None else str(wanted.answerable).lower(),
+        "label": wanted.label,
+        "failure": record.failure,
+    }
+    return {name: value for name, value in told.items() if value}

@@ -1,0 +1,24 @@
+"""What a run needs of a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from evaluations.datasets.items import Item
+from evaluations.runs.records import Fingerprints, Produced
+
+Place = Callable[[str, int], tuple[str, str]]  # document id and page to the labels' key of page and of document
+
+
+class Target(Protocol):
+    """Gives back something for an item. `gives` holds `passages`, `answer` or `verdict`."""
+
+    name: str
+    gives: frozenset[str]
+
+    async def produce(self, item: Item) -> Produced:
+        """What comes back for this item. Anything that is raised makes the item a failed one."""
+
+    def fingerprints(self, suite: str, data: str) -> Fingerprints:
+        """What decides the figures, as far as the target tells."""
