@@ -26,7 +26,7 @@ def _detail(item: Item, record: ItemRecord) -> dict[str, str]:
     wanted = item.wanted
     told = {
         "wanted": " | ".join(wanted.answers or wanted.quotes)[:_LONGEST],
-        "wanted_places": " | ".join(key for key, grade in wanted.relevant.items() if grade > 0)[:_LONGEST],
+        "wanted_keys": "\n".join(key for key, grade in wanted.relevant.items() if grade > 0)[:_LONGEST],
         "wanted_documents": " | ".join(sorted(wanted.documents))[:_LONGEST],
         "answerable": "" if wanted.answerable is None else str(wanted.answerable).lower(),
         "label": wanted.label,
