@@ -171,6 +171,7 @@ class GenerationSettings(Section):
     top_p: float = Field(gt=0, le=1)
     seed: int | None
     stop: tuple[str, ...] = Field(max_length=4)
+    rewrite_seconds: float = Field(gt=0)
     first_token_seconds: float = Field(gt=0)
     token_seconds: float = Field(gt=0)
     deadline_seconds: float = Field(gt=0)

@@ -115,9 +115,10 @@ def step_name(passages: Sequence[PassageHeader]) -> str:
     return f"Searched {_counted(len(passages), 'passage')} in {_counted(documents, 'document')}"
 
 
-def step_body(passages: Iterable[PassageHeader]) -> str:
-    """The passages that were read, best first, as a numbered list."""
-    return "\n".join(f"{number}. {_passage_line(passage)}" for number, passage in enumerate(passages, start=1))
+def step_body(passages: Iterable[PassageHeader], rewritten: str = "") -> str:
+    """The passages that were read, best first, as a numbered list, below the question that was searched for."""
+    found = "\n".join(f"{number}. {_passage_line(passage)}" for number, passage in enumerate(passages, start=1))
+    return f"Understood as: {plain_markdown(rewritten)}\n\n{found}" if rewritten else found
 
 
 def _passage_line(passage: PassageHeader) -> str:

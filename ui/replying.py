@@ -54,6 +54,7 @@ class Reply:
         self._asked = asked
         self._message = cl.Message(content="")
         self._step: cl.Step | None = None
+        self._rewritten = ""
 
     async def begin(self) -> None:
         """Show that the search runs."""
@@ -67,6 +68,8 @@ class Reply:
     async def add(self, event: StreamEvent) -> None:
         """Show the next thing that the API said."""
         match event:
+            case Stage(stage="rewrite"):
+                self._rewritten = event.rewritten()
             case Stage(stage="retrieve"):
                 await self._searched(event.passages())
             case Sentence():
@@ -99,7 +102,8 @@ class Reply:
 
     async def _searched(self, passages: tuple[PassageHeader, ...]) -> None:
         if self._step:
-            self._step.name, self._step.output, self._step.end = step_name(passages), step_body(passages), utc_now()
+            self._step.name, self._step.end = step_name(passages), utc_now()
+            self._step.output = step_body(passages, self._rewritten)
             await self._step.update()
 
     async def _drop_running_step(self) -> None:

@@ -84,6 +84,12 @@ class Stage(WireModel):
     seconds: float = 0.0
     detail: dict[str, Any] = Field(default_factory=dict)
 
+    def rewritten(self) -> str:
+        """The question that stands alone and is searched for, where it is not the one asked."""
+        question = self.detail.get("searched_question")
+        changed = self.stage == "rewrite" and self.detail.get("by") in ("rules", "engine")
+        return question if changed and isinstance(question, str) else ""
+
     def passages(self) -> tuple[PassageHeader, ...]:
         """The passages that retrieval found, best first. What cannot be read is left out: it only accompanies."""
         found = self.detail.get("passages")

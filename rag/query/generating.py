@@ -170,7 +170,7 @@ async def _deltas(attempt: Attempt, prompt: str) -> AsyncGenerator[str, None]:
                 raise _LoopError
             yield response.delta
     finally:
-        await _close(responses)
+        await close_stream(responses)
 
 
 def _note(response: CompletionResponse, attempt: Attempt) -> None:
@@ -181,7 +181,8 @@ def _note(response: CompletionResponse, attempt: Attempt) -> None:
             attempt.tokens[ours] = count
 
 
-async def _close(responses: Any) -> None:
+async def close_stream(responses: Any) -> None:
+    """End a stream that is not read to its end, so that its engine's work ends too."""
     if hasattr(responses, "aclose"):
         with suppress(Exception):  # the answer is over; an engine that cannot even be closed fails the next one
             await responses.aclose()

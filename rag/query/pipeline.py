@@ -19,12 +19,12 @@ from rag.query.citations import Citations
 from rag.query.cutting import cut, estimate_tokens
 from rag.query.events import AskRequest, CitationReleased, Completed, Event, SentenceReleased, Stage, StageFinished
 from rag.query.evidence import Evidence, ReadPage, gather
+from rag.query.follow_ups import By, rewrite
 from rag.query.generating import Attempt, TimeLimits, Writer, notice, write
 from rag.query.grounding import Mode, judge
 from rag.query.prompting import NOT_IN_THE_DOCUMENTS, Prompt, build_prompt, prompt_version
 from rag.query.questions import clean_question
 from rag.query.refusal import AnswerabilityModel, refusal_text, shipped_model
-from rag.query.rewriting import stand_alone
 from rag.query.routing import escalation_topic
 from rag.query.selecting import Candidate, rank_sentences, read_passages
 from rag.query.signals import Signals, measure, rarity_from
@@ -208,8 +208,8 @@ class QueryPipeline:
             yield self._complete(run, "refused", "small_talk")
             return
 
-        run.searched = await run.work("rewrite", stand_alone, run.question, request.history)
-        yield run.finished("rewrite", searched_question=run.searched)
+        run.searched, by = await self._rewrite(run)
+        yield run.finished("rewrite", searched_question=run.searched, by=by)
 
         run.passages = await run.work("retrieve", self._search, run.searched, principal, request.narrow)
         yield run.finished("retrieve", passages=[_shown(each) for each in run.passages])
@@ -259,6 +259,15 @@ class QueryPipeline:
         passages = self._search(question, principal, narrow)
         evidence, ranked = self._read(question, passages)
         return measure(question, passages, evidence, ranked, self._rarity) if evidence else None
+
+    async def _rewrite(self, run: _Run) -> tuple[str, By]:
+        """The question that stands alone, by the configured engine if it is one that generates."""
+        began = time.perf_counter()
+        writer = next((each for each in self._writers[:1] if each.name not in _VERBATIM_ENGINES), None)
+        seconds = self._settings.generation.rewrite_seconds
+        found = await rewrite(run.question, run.request.history, writer, seconds)
+        run.add("rewrite", time.perf_counter() - began)
+        return found.question, found.by
 
     def _search(self, question: str, principal: Principal, narrow: SearchFilter) -> list[Passage]:
         """More passages than the engine will get: those for the question, and then those for its other words."""

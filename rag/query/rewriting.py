@@ -8,7 +8,7 @@ from typing import Final
 
 from rag.query.asked import periods, read_question
 from rag.query.events import Turn
-from rag.query.words import stems
+from rag.query.words import stems, tokens
 
 _ELLIPSIS: Final = re.compile(
     r"^(?:(?:and|but|or|so|ok(?:ay)?|then|also)\b[\s,]*)*"
@@ -46,6 +46,11 @@ def stand_alone(question: str, history: Sequence[Turn]) -> str:
     return _with_subject(question, subject)
 
 
+def points_back(question: str) -> bool:
+    """True when a pronoun, or how the question begins, may refer to something said before."""
+    return any(pattern.search(question) for pattern in (_PRONOUN, _ELLIPSIS, _CONTINUES))
+
+
 def _with_subject(question: str, subject: str) -> str:
     if not subject or not question:
         return question
@@ -76,7 +81,10 @@ def _substituted(subject: str, topic: str, word: str) -> str:
     new_names = new.names or {each.lower() for each in re.findall(r"^[A-Z][a-z]+$|^[A-Z]{3,}$", topic)}
     bare = re.sub(rf"^(?:{word}|in|of|on|with|at|from)\s+(?:the\s+)?", "", topic, flags=re.IGNORECASE)
     if len(old.names) == 1 and len(new_names) == 1 and not new.periods:
-        (name,) = old.names
+        (name,), (new_name,) = old.names, new_names
+        # Of "the Silver account" after "of the Gold account" only the name is new.
+        if set(tokens(bare)) - {new_name, "the", "a", "an"} <= set(tokens(subject)):
+            bare = next((word for word in bare.split() if new_name in tokens(word)), bare)
         return re.sub(rf"\b{re.escape(name)}\b", bare, subject, flags=re.IGNORECASE)
     changed = _other_period(subject, topic)
     if changed:

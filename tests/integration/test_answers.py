@@ -289,3 +289,18 @@ def test_a_model_reads_the_best_sentences_within_its_budget_and_cites_the_page_t
     assert answer.status == "answered"
     assert_every_sentence_is_cited_exactly(answer, workspace)
     assert "10 business days" in answer.citations[0].quote
+
+
+def test_a_model_makes_a_follow_up_stand_alone_and_the_form_searched_for_is_shown(workspace: Workspace) -> None:
+    alone = "Can the error-resolution deadlines for an unauthorised electronic transfer be extended?"
+    pipeline, engine = scripted(workspace, alone, "NOT IN THE DOCUMENTS")
+    request = AskRequest("Can they be extended?", (Turn("user", DEADLINES), Turn("assistant", "10 business days. [1]")))
+
+    async def stages() -> list[StageFinished]:
+        return [
+            each async for each in pipeline.stream(request, workspace.principal()) if isinstance(each, StageFinished)
+        ]
+
+    rewritten = next(each for each in asyncio.run(stages()) if each.stage == "rewrite")
+    assert rewritten.detail == {"searched_question": alone, "by": "engine"}
+    assert parse_prompt(engine.script.prompts[1]).question == alone

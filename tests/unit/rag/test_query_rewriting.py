@@ -31,6 +31,7 @@ def history(*questions: str) -> list[Turn]:
         ),
         (TAX, "and in Q2 2022?", "What was Apple's effective tax rate in Q2 2022?"),
         (TAX, "What about NVIDIA?", "What was NVIDIA's effective tax rate in Q3 2023?"),
+        ("What is the fee of the Gold account?", "And the Silver account?", "What is the fee of the Silver account?"),
         (DEADLINES, "why?", f"why, regarding: {DEADLINES}"),
         (
             "How long does a bank have to look into it?",

@@ -90,6 +90,7 @@ def test_the_step_lists_what_was_read_without_repeating_a_section() -> None:
         PassageHeader(document_id="a", title="Regulation E", section="§ 1005.11 Errors", page=1),
         PassageHeader(document_id="b", title="Q2 *x*.pdf", section="Item 2", page=7),
     ]
+    assert step_body(passages, "What of *it*?").startswith("Understood as: What of \\*it\\*\\?\n\n1. **Reg")
     assert step_body(passages) == ("1. **Regulation E** · § 1005\\.11 Errors\n2. **Q2 \\*x\\*** · p\\. 7 · Item 2")
 
 
