@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +13,9 @@ from rag.errors import ConfigurationError
 from rag.settings import load_settings
 
 if TYPE_CHECKING:
+    from rag.models.checking import Fault
     from rag.models.manifest import Manifest
+    from rag.models.places import Place
 
 
 @click.group()
@@ -57,33 +60,24 @@ def list_models(*, as_json: bool) -> None:
 def verify(names: tuple[str, ...], *, as_json: bool) -> int:
     """Hash all files again, and name each that differs, is cut, is missing, or does not belong there.
 
-    Without MODEL: every model that is on this machine.
+    Every place is looked at that holds files of the model: the cache, the package, the hub's cache. Without MODEL:
+    every model that is on this machine.
     """
     from rag.models.checking import check  # noqa: PLC0415  `--help` must not pay
-    from rag.models.places import find_place  # noqa: PLC0415
+    from rag.models.places import places_with_files  # noqa: PLC0415
 
     settings = load_settings()
     reports = []
     for manifest in _chosen(names):
-        place = find_place(manifest, settings)
-        if place is None and not names:
-            continue
-        faults = check(place.folder, manifest) if place else ()
-        state = "absent" if place is None else "wrong" if faults else "as pinned"
-        reports.append(
-            {
-                "model": manifest.repository,
-                "revision": manifest.revision,
-                "folder": str(place.folder) if place else None,
-                "state": state,
-                "files": len(manifest.files),
-                "faults": [{"file": f.file, "trouble": f.trouble, "detail": f.detail} for f in faults],
-            }
-        )
-        if not as_json:
-            click.echo(f"{manifest.repository}  {state}  {place.folder if place else ''}".rstrip())
-            for fault in faults:
-                click.echo(f"  {fault}")
+        places = places_with_files(manifest, settings)
+        if names and not places:
+            reports.append(_report(manifest, None, ()))
+        reports += [_report(manifest, place, check(place.folder, manifest)) for place in places]
+    if not as_json:
+        for report in reports:
+            click.echo(f"{report['model']}  {report['state']}  {report['folder'] or ''}".rstrip())
+            for fault in report["faults"]:
+                click.echo(f"  {fault['file']}: {fault['trouble']} ({fault['detail']})")
     if as_json:
         print_json(reports)
     elif not reports:
@@ -104,6 +98,7 @@ def pull(names: tuple[str, ...], *, place: str | None) -> None:
     from rag.models.fetching import hub_source, source_at  # noqa: PLC0415
     from rag.models.places import cache_folder  # noqa: PLC0415
     from rag.models.pulling import pull as pull_model  # noqa: PLC0415
+    from rag.models.weights import HUB_NAME  # noqa: PLC0415
 
     settings = load_settings()
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
@@ -118,6 +113,22 @@ def pull(names: tuple[str, ...], *, place: str | None) -> None:
         size = gigabytes(sum((folder / file.name).stat().st_size for file in fetched))
         done = f"{len(fetched)} files, {size}, from {source.shown}" if fetched else "nothing was missing"
         click.echo(f"{manifest.repository}  as pinned  {folder}  ({done})")
+        if manifest.repository == HUB_NAME and not settings.embedding.weights_dir:
+            click.echo(
+                f"search goes on with the installed package; to use these files set BANKSIGHT_EMBEDDING_DIR={folder}"
+            )
+
+
+def _report(manifest: Manifest, place: Place | None, faults: tuple[Fault, ...]) -> dict[str, Any]:
+    return {
+        "model": manifest.repository,
+        "revision": manifest.revision,
+        "folder": str(place.folder) if place else None,
+        "source": place.kind if place else None,
+        "state": "absent" if place is None else "wrong" if faults else "as pinned",
+        "files": len(manifest.files),
+        "faults": [asdict(fault) for fault in faults],
+    }
 
 
 def gigabytes(size: int) -> str:

@@ -32,19 +32,25 @@ def cache_folder(manifest: Manifest, settings: Settings) -> Path:
     return settings.weights_cache / manifest.folder_name
 
 
+def places_with_files(manifest: Manifest, settings: Settings) -> tuple[Place, ...]:
+    """Configured folder (MiniLM), cache, package (MiniLM), hub cache: those that hold any of the model's files."""
+    return tuple(
+        place
+        for place in _places(manifest, settings)
+        if any((place.folder / file.name).is_file() for file in manifest.files)
+    )
+
+
 def find_place(manifest: Manifest, settings: Settings) -> Place | None:
-    """Configured folder (MiniLM), cache, package (MiniLM), hub cache: the first with all files, else with any.
+    """The first place with all files, else the first with any; None when there is none.
 
     The configured folder is taken even with a part of them: somebody meant that one.
     """
-    partial = None
-    for place in _places(manifest, settings):
-        if not any((place.folder / file.name).is_file() for file in manifest.files):
-            continue
+    places = places_with_files(manifest, settings)
+    for place in places:
         if place.kind == "configured folder" or not faults_of_size(place, manifest):
             return place
-        partial = partial or place
-    return partial
+    return places[0] if places else None
 
 
 def faults_of_size(place: Place, manifest: Manifest) -> tuple[Fault, ...]:
