@@ -19,7 +19,12 @@ from rag.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PACKED_PACKAGES = ("bentos", "connectors", "rag")
-DATA_FILES = {"rag/query/answerability.json", "rag/storage/migrations/script.py.mako", "bentofile.yaml"}
+DATA_FILES = {
+    "rag/query/answerability.json",
+    "rag/query/escalation.yaml",
+    "rag/storage/migrations/script.py.mako",
+    "bentofile.yaml",
+}
 
 
 @pytest.fixture(scope="module")
