@@ -6,6 +6,7 @@ enough for every object store (a public base URL, or one with a signature), and 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -60,6 +61,7 @@ class WebSource:
     @contextmanager
     def read(self, name: str, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
         """See `Source`. Bytes are taken as they are sent: a compressed range could not be continued."""
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # its INFO lines hold whole URLs, signatures included
         headers = {"Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"

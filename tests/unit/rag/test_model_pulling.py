@@ -390,12 +390,19 @@ def test_a_mounted_folder_is_a_source(tmp_path: Path, target: Path, pull_tiny: C
         pull(TINY, other, source_at(str(target)), Watching())
 
 
-def test_an_object_store_keeps_its_signature_and_shows_it_to_nobody(hub: Hub, url: str, target: Path) -> None:
+def test_an_object_store_keeps_its_signature_and_shows_it_to_nobody(
+    hub: Hub, url: str, target: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    hub.statuses = [503]
     base = f"{url.replace('http://', 'http://user:secret@')}/bucket/{TINY.revision}/?Signature=hidden"
     source = source_at(base)
     assert source.shown == f"{url}/bucket/{TINY.revision}/"
-    pull(TINY, target, source, Watching())
+    pull(TINY, target, source, Watching(), lambda _: None)
     assert check(target, TINY) == ()
+    assert "HTTP 503; asking again" in caplog.text
+    assert "Signature" not in caplog.text
+    assert "secret" not in caplog.text
     assert "hidden" not in repr(hub_source(TINY, url, "hidden"))
 
 
