@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from rag.settings import Settings, load_settings
+from rag.testing_models import make_tiny_mistral
 
 # In CI nothing may be missing: a test that would skip fails instead. Read once, before tests clean the environment.
 SERVICES_REQUIRED = bool(os.environ.get("BANKSIGHT_REQUIRE_SERVICES"))
@@ -155,6 +156,12 @@ def corpus_folder(tmp_path: Path) -> Path:
     for name, text in CORPUS.items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_mistral(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a Mistral of 64 dimensions and random weights, and with a real tokeniser."""
+    return make_tiny_mistral(tmp_path_factory.mktemp("models") / "tiny-mistral")
 
 
 @pytest.fixture(scope="session")
