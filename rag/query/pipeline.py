@@ -26,6 +26,7 @@ from rag.query.prompting import NOT_IN_THE_DOCUMENTS, Prompt, build_prompt, prom
 from rag.query.questions import clean_question
 from rag.query.refusal import AnswerabilityModel, refusal_text, shipped_model
 from rag.query.routing import escalation_topic
+from rag.query.scope import OFF_TOPIC_REPLY, Scope, shipped_scope_model
 from rag.query.selecting import Candidate, rank_sentences, read_passages
 from rag.query.signals import Signals, measure, rarity_from
 from rag.query.similarity import SentenceEncoder
@@ -38,6 +39,7 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 _READ_MORE: Final = 2  # times as many passages are read for their sentences as are given to the engine
+_CERTAIN: Final = 0.8  # probability of an answer from which it is given although the question seems off topic
 _VERBATIM_ENGINES: Final = frozenset({"extractive"})
 
 
@@ -72,6 +74,7 @@ class _Run:
     question: str = ""
     searched: str = ""
     confidence: float = 0.0
+    scope: Scope = "in_scope"
     passages: Sequence[Passage] = ()
     checks: list[SentenceCheck] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
@@ -215,8 +218,14 @@ class QueryPipeline:
         yield run.finished("retrieve", passages=[_shown(each) for each in run.passages])
 
         evidence, run.confidence = await run.work("decide", self._decide, run.searched, run.passages)
+        run.scope = await run.work("decide", self._scope, run.searched)
         answerable = bool(evidence) and run.confidence >= self._threshold
         yield run.finished("decide", confidence=round(run.confidence, 4), answerable=answerable)
+        if run.confidence < _CERTAIN and run.scope != "in_scope":
+            chat = run.scope == "chitchat"
+            yield run.release(small_talk_reply("identity") if chat else OFF_TOPIC_REPLY)
+            yield self._complete(run, "refused", "small_talk" if chat else "off_topic")
+            return
         if not answerable:
             yield run.release(self._refusal(run))
             yield self._complete(run, "refused", "not_in_documents")
@@ -307,6 +316,9 @@ class QueryPipeline:
         count = getattr(writer.llm, "count_tokens", estimate_tokens)
         short = cut(whole, self._embedding, self._settings.generation.passage_tokens, count)
         return [evidence[index] for index in short.kept], build_prompt(short.prompt)
+
+    def _scope(self, question: str) -> Scope:
+        return shipped_scope_model().decide(self._embedding.embed([question])[0])
 
     async def _verify(
         self, statement: Statement, evidence: Sequence[Evidence], citations: Citations, run: _Run

@@ -124,8 +124,6 @@ def test_british_spelling_finds_the_american_rule(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     "question",
     [
-        "Who won the world cup in 2022?",
-        "How do I bake bread?",
         "What was Microsoft's revenue in Q3 2023?",
         "What is the capital of Australia?",
     ],
@@ -155,6 +153,21 @@ def test_what_needs_a_person_gets_the_configured_text_without_a_search_or_a_mode
     assert (answer.status, answer.reason, answer.citations) == ("escalated", topic, ())
     assert answer.text == workspace.settings.contacts.text(topic)
     assert not answer.cacheable
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ("Who won the world cup in 2022?", "off_topic"),
+        ("How do I bake bread?", "off_topic"),
+        ("tell me a joke about cats", "small_talk"),
+    ],
+)
+def test_chit_chat_and_other_subjects_get_one_fixed_sentence(workspace: Workspace, question: str, reason: str) -> None:
+    answer = ask(workspace, question)
+    assert (answer.status, answer.reason, answer.citations) == ("refused", reason, ())
+    assert "documents" in answer.text
+    assert "I searched" not in answer.text
 
 
 @pytest.mark.parametrize("question", ["Hello!", "thanks a lot", "Who are you?"])
