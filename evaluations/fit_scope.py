@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rag.models.embedding import MiniLM, open_embedding
 from rag.query import scope
-from rag.query.scope import Scope, ScopeModel
+from rag.query.scope import Scope, ScopeModel, shipped_scope_model
 from rag.settings import load_settings
 
 MODEL: Final = Path(scope.__file__).parent / scope.MODEL_FILE
@@ -64,6 +64,11 @@ def read_examples(data: Path) -> list[Example]:
         *(Example(row["text"], row["label"], False) for row in rows),
         *(Example(q, "in_scope", True) for q in asked),
     ]
+
+
+def shipped_threshold() -> float:
+    """The threshold of the model in the package."""
+    return shipped_scope_model().threshold
 
 
 def embedded(encoder: MiniLM, examples: Sequence[Example]) -> NDArray[np.float32]:
