@@ -10,6 +10,7 @@ import click
 _PLACES: Final = {
     "list": "evaluations.commands.listing:list_runs",
     "run": "evaluations.commands.run:run",
+    "score": "evaluations.commands.score:score",
     "show": "evaluations.commands.show:show",
 }
 

@@ -34,7 +34,7 @@ def question(row: Row, source: DataSource, locked: Set[str]) -> Item:
         forbidden=forbidden,
         injection=str(row.values.get("injection") or ""),
     )
-    return Item(item_id, asked, wanted, (), (), _slices(row, source), _cluster(row, source))
+    return Item(item_id, asked, wanted, (), (), "", _slices(row, source), _cluster(row, source))
 
 
 def conversation(row: Row, source: DataSource, locked: Set[str]) -> Item:  # noqa: ARG001 - one form for all
@@ -50,7 +50,7 @@ def conversation(row: Row, source: DataSource, locked: Set[str]) -> Item:  # noq
         relevant=dict.fromkeys(contexts, 1.0),
     )
     return Item(
-        row.text("id"), turns[-1][1], wanted, tuple(turns[:-1]), (), _slices(row, source), _cluster(row, source)
+        row.text("id"), turns[-1][1], wanted, tuple(turns[:-1]), (), "", _slices(row, source), _cluster(row, source)
     )
 
 
@@ -61,8 +61,9 @@ def statement(row: Row, source: DataSource, locked: Set[str]) -> Item:  # noqa: 
     if not evidence:
         row.refuse("'evidence' is missing or empty")
     wanted = Wanted(label="supported" if label.lower() in {"supported", *_YES} else "unsupported")
+    about = str(row.values.get("about") or "")
     text = row.text("statement")
-    return Item(row.text("id"), text, wanted, (), evidence, _slices(row, source), _cluster(row, source))
+    return Item(row.text("id"), text, wanted, (), evidence, about, _slices(row, source), _cluster(row, source))
 
 
 def _turn(row: Row, turn: Mapping[str, Any]) -> tuple[Literal["user", "assistant"], str]:

@@ -45,13 +45,17 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to ask. `history` is role and text, oldest first. `evidence` is what a statement is checked against."""
+    """One thing to ask. `history` is role and text, oldest first. `evidence` is what a statement is checked against.
+
+    `about` is the question that a short statement answers, or empty.
+    """
 
     id: str
     question: str
     wanted: Wanted
     history: tuple[tuple[Literal["user", "assistant"], str], ...] = ()
     evidence: tuple[str, ...] = ()
+    about: str = ""
     slices: Mapping[str, str] = field(default_factory=dict)
     cluster: str = ""
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from evaluations.metrics.answers import plain
 from evaluations.metrics.decisions import refused
 from evaluations.runs.records import Produced
 from rag.domain import DocumentPage, Passage
 from rag.query.evidence import Evidence
 from rag.query.grounding import judge
+from rag.query.number_grounding import trace
+from rag.query.numbers import numbers
 from rag.query.statements import Statement, StatementSplitter
-
-_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def statement_supported(text: str, evidence: tuple[str, ...]) -> bool:
@@ -21,6 +18,16 @@ def statement_supported(text: str, evidence: tuple[str, ...]) -> bool:
     markers = "".join(f" [{number}]" for number in range(1, len(evidence) + 1))
     sentence = Statement("", f"{' '.join(text.split())}{markers}")
     return judge(sentence, [as_evidence(each) for each in evidence], "overlap").supported
+
+
+def supports(statement: str, evidence: tuple[str, ...], about: str) -> bool:
+    """Whether the texts carry the statement. A short answer to `about` is judged by its numbers, if it has any.
+
+    A derived number needs no calculation shown where the question names it, because data sets give results alone.
+    """
+    if about and numbers(statement):
+        return not trace(statement, evidence, context=about, arithmetic="named")[0]
+    return statement_supported(statement, evidence)
 
 
 def groundedness(produced: Produced) -> float:
@@ -40,12 +47,13 @@ def groundedness(produced: Produced) -> float:
 
 
 def number_grounding(produced: Produced) -> float:
-    """The share of the answer's numbers that stand in what it cites; 1 without numbers and for a refusal."""
-    said = set(_NUMBER.findall(plain(produced.text)))
+    """The share of the answer's numbers that trace to what it cites; 1 without numbers and for a refusal."""
+    text = plain(produced.text)
+    said = len(numbers(text))
     if refused(produced) or not said:
         return 1.0
-    there = set(_NUMBER.findall(" ".join(each.quote for each in produced.citations)))
-    return len(said & there) / len(said)
+    missing, _ = trace(text, tuple(each.quote for each in produced.citations))
+    return max(0.0, 1 - len(missing) / said)
 
 
 def as_evidence(text: str) -> Evidence:

@@ -99,13 +99,26 @@ def carry_out(
     except BaseException:
         store.finish(info.id, "interrupted")
         raise
-    rescore(plan.items, plan.metrics, store, info.id)
+    documents = {each.name: target.documents for each, target in zip(plan.data, plan.targets, strict=True)}
+    store.put_scores(info.id, score(store.items(info.id), plan.items, plan.metrics, documents))
     return store.finish(info.id, "complete")
 
 
-def rescore(items: dict[str, Item], metrics: Sequence[Metric], store: RunStore, run_id: str) -> None:
-    """Score everything that was produced, anew."""
-    store.put_scores(run_id, score(store.items(run_id), items, metrics))
+def rescore(suite: Suite, store: RunStore, run_id: str) -> None:
+    """Score what a complete run produced, anew. Raises `ConfigurationError` when it is cut or its data changed.
+
+    Nothing is searched, so what the corpus holds is not known: `not in corpus` shows as `not retrieved`.
+    """
+    info, records = store.run(run_id), store.items(run_id)
+    data = read_data(suite)
+    if info.state != "complete":
+        raise ConfigurationError(
+            f"the run {info.id} is not complete; go on with `banksight evaluate run {info.suite} --resume {info.id}`"
+        )
+    items = {item.id: item for each in data for item in each.items}
+    if info.fingerprints.data != _digest([each.digest for each in data]):
+        raise ConfigurationError(f"the data of {info.suite} changed since the run {info.id}; run the suite again")
+    store.put_scores(run_id, score(records, items, [metric(name) for name in suite.metrics], {}))
 
 
 async def _produce_all(

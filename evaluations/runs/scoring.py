@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from evaluations.attribution import cause
 from evaluations.datasets.items import Item
 from evaluations.metrics.catalog import Metric
 from evaluations.runs.records import ItemRecord, ItemScores
@@ -12,17 +13,26 @@ from evaluations.runs.records import ItemRecord, ItemScores
 _LONGEST: Final = 2_000  # characters of what was wanted that are kept for reading
 
 
-def score(records: Iterable[ItemRecord], items: Mapping[str, Item], metrics: Sequence[Metric]) -> list[ItemScores]:
-    """The value of every metric that fits the item, for every record. A failed item has the worst values."""
-    return [_scores(record, items[record.item], metrics) for record in records]
+def score(
+    records: Iterable[ItemRecord],
+    items: Mapping[str, Item],
+    metrics: Sequence[Metric],
+    documents: Mapping[str, frozenset[str] | None],
+) -> list[ItemScores]:
+    """The value of every metric that fits the item, and the cause of what went wrong, for every record.
+
+    A failed item has the worst values. `documents` are those of the corpus of each data set, where they are known.
+    """
+    scored = []
+    for record in records:
+        item = items[record.item]
+        values = {each.name: each.score(item, record) for each in metrics if each.fits(item)}
+        detail = _detail(item, record, documents.get(item.slices.get("data", "")))
+        scored.append(ItemScores(record.item, record.repeat, values, detail))
+    return scored
 
 
-def _scores(record: ItemRecord, item: Item, metrics: Sequence[Metric]) -> ItemScores:
-    values = {each.name: each.score(item, record) for each in metrics if each.fits(item)}
-    return ItemScores(record.item, record.repeat, values, _detail(item, record))
-
-
-def _detail(item: Item, record: ItemRecord) -> dict[str, str]:
+def _detail(item: Item, record: ItemRecord, documents: frozenset[str] | None) -> dict[str, str]:
     wanted = item.wanted
     told = {
         "wanted": " | ".join(wanted.answers or wanted.quotes)[:_LONGEST],
@@ -30,6 +40,7 @@ def _detail(item: Item, record: ItemRecord) -> dict[str, str]:
         "wanted_documents": " | ".join(sorted(wanted.documents))[:_LONGEST],
         "answerable": "" if wanted.answerable is None else str(wanted.answerable).lower(),
         "label": wanted.label,
+        "cause": cause(item, record, documents),
         "failure": record.failure,
     }
     return {name: value for name, value in told.items() if value}

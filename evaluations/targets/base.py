@@ -17,6 +17,10 @@ class Target(Protocol):
     name: str
     gives: frozenset[str]
 
+    @property
+    def documents(self) -> frozenset[str] | None:
+        """The documents of the corpus, as labels call them; None when the target does not tell."""
+
     async def produce(self, item: Item) -> Produced:
         """What comes back for this item. Anything that is raised makes the item a failed one."""
 

@@ -38,6 +38,11 @@ class HttpTarget:
         self._stems = self._documents() if api == "banksight" else {}
         self._client: httpx.AsyncClient | None = None
 
+    @property
+    def documents(self) -> frozenset[str] | None:
+        """See `Target`."""
+        return frozenset(self._stems.values()) if self._api == "banksight" else None
+
     async def produce(self, item: Item) -> Produced:
         """See `Target`."""
         began = time.perf_counter()

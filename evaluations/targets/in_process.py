@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from evaluations.datasets.items import Item
-from evaluations.metrics.support import statement_supported
+from evaluations.metrics.support import supports
 from evaluations.runs.machine import code_version, machine
 from evaluations.runs.records import CitedQuote, Fingerprints, Produced, RetrievedPassage
 from evaluations.suites.schema import Task
@@ -34,6 +34,13 @@ class PipelineTarget:
         self._workspace, self._place, self._task, self._depth = workspace, place, task, depth
         self._principal = workspace.principal()
         workspace.warm_up()
+
+    @property
+    def documents(self) -> frozenset[str]:
+        """See `Target`."""
+        return frozenset(
+            self._place(each.id, 1)[1] for each in self._workspace.registry.documents() if each.state == "indexed"
+        )
 
     async def produce(self, item: Item) -> Produced:
         """See `Target`."""
@@ -77,24 +84,32 @@ class PipelineTarget:
     async def _ask(self, item: Item) -> Produced:
         request = AskRequest(item.question, tuple(Turn(role, text) for role, text in item.history))
         retrieved: list[dict[str, Any]] = []
+        read: list[dict[str, Any]] = []
         async with aclosing(self._workspace.pipeline.stream(request, self._principal)) as events:
             async for event in events:
                 if isinstance(event, StageFinished) and event.stage == "retrieve":
                     retrieved = event.detail["passages"]
+                elif isinstance(event, StageFinished) and event.stage == "verify":
+                    read = event.detail["read"]
                 elif isinstance(event, Completed):
-                    return self._produced(event.answer, retrieved)
+                    return self._produced(event.answer, retrieved, read)
         raise ModelError("the answer ended before it was complete")
 
-    def _produced(self, answer: Answer, retrieved: list[dict[str, Any]]) -> Produced:
+    def _produced(self, answer: Answer, retrieved: list[dict[str, Any]], read: list[dict[str, Any]]) -> Produced:
         texts: dict[tuple[str, int], str] = {}
+        in_prompt = {(each["document_id"], each["page"]) for each in read}
         passages = []
         for each in retrieved:
             place = (each["document_id"], each["page"])
             text = "" if place in texts or len(texts) >= _TEXTS else self._page(*place)
             texts.setdefault(place, text)
+            keys = self._place(*place)
             passages.append(
-                RetrievedPassage(*place[:1], each["title"], each["page"], text, each["score"], *self._place(*place))
-            )
+                RetrievedPassage(
+                    each["document_id"], each["title"], each["page"], text, each["score"],
+                    *keys, in_prompt=place in in_prompt,
+                )
+            )  # fmt: skip
         citations = tuple(
             CitedQuote(
                 each.document_id, each.title, each.page, each.quote,
@@ -120,11 +135,12 @@ class CheckTarget:
     def __init__(self) -> None:
         self.name = "check"
         self.gives = frozenset({"verdict"})
+        self.documents: frozenset[str] | None = None
 
     async def produce(self, item: Item) -> Produced:
         """See `Target`."""
         began = time.perf_counter()
-        supported = statement_supported(item.question, item.evidence)
+        supported = supports(item.question, item.evidence, item.about)
         seconds = time.perf_counter() - began
         return Produced(status="supported" if supported else "unsupported", timings={"total": seconds})
 

@@ -241,7 +241,8 @@ class QueryPipeline:
             run.attempted(attempt)
             yield run.finished("generate", engine=attempt.writer.name, trouble=run.trouble)
         withheld = sum(1 for each in run.checks if not each.supported)
-        yield run.finished("verify", withheld=withheld, unknown_markers=run.unknown_markers)
+        read = [_shown(each.passage) for each in shown]
+        yield run.finished("verify", withheld=withheld, unknown_markers=run.unknown_markers, read=read)
 
         if not run.pieces:
             run.raise_if_dead()

@@ -13,7 +13,7 @@ from evaluations.datasets.items import Item
 from evaluations.datasets.loading import DATA_VARIABLE
 from evaluations.runs.producing import still_to_do
 from evaluations.runs.records import Fingerprints, Produced
-from evaluations.runs.running import carry_out, planned, start
+from evaluations.runs.running import carry_out, planned, rescore, start
 from evaluations.runs.store import RunStore
 from evaluations.suites.schema import DataSource, Suite
 from rag.errors import ConfigurationError, StorageUnavailable
@@ -24,6 +24,7 @@ class Echo:
 
     name = "echo"
     gives = frozenset({"answer"})
+    documents = None
 
     def __init__(self, cut_after: int | None = None, error: BaseException | None = None) -> None:
         self.asked: list[str] = []
@@ -128,3 +129,14 @@ def test_every_repeat_is_produced(suite: Suite, store: RunStore) -> None:
         (f"q/{number}", repeat) for number in range(3) for repeat in range(3)
     }
     assert still_to_do([], 3, store.items(run), "missing") == []
+
+
+def test_a_complete_run_is_scored_again_with_other_metrics_and_nothing_is_asked(
+    suite: Suite, store: RunStore, tmp_path: Path
+) -> None:
+    run = _run(suite, store, Echo())
+    rescore(suite.model_copy(update={"metrics": ("rouge_l",)}), store, run)
+    assert [each.metrics for each in store.scores(run)] == [{"rouge_l": 1.0}, {"rouge_l": 0.0}, {"rouge_l": 1.0}]
+    _ask(tmp_path, ["other"])
+    with pytest.raises(ConfigurationError, match="the data of mine changed since the run"):
+        rescore(suite, store, run)
