@@ -12,7 +12,7 @@ from starlette.types import Send
 
 from bentos.problems import problem_from
 from bentos.schemas import Answer, Citation
-from rag.query.events import CitationReleased, Completed, Event, SentenceReleased
+from rag.query.events import CitationReleased, Completed, DraftWritten, Event, SentenceReleased
 
 KEEP_ALIVE = ": keep-alive\n\n"
 
@@ -64,6 +64,8 @@ async def answer_frames(first: Event, rest: AsyncGenerator[Event | None, None]) 
 def _event_frame(event: Event) -> str:
     if isinstance(event, SentenceReleased):
         return frame("sentence", {"index": event.index, "text": event.text})
+    if isinstance(event, DraftWritten):
+        return frame("draft", {"text": event.text})
     if isinstance(event, CitationReleased):
         return frame("citation", Citation.model_validate(event.citation))
     if isinstance(event, Completed):

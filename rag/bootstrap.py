@@ -24,6 +24,7 @@ from rag.models.embedding import MiniLM, open_embedding
 from rag.models.engine import Engine
 from rag.models.llms import close_llm, open_llm
 from rag.operations.consistency import Consistency, check
+from rag.query.entailment import LLMEntailment
 from rag.query.pipeline import QueryPipeline
 from rag.query.retrieval import Searcher
 from rag.query.similarity import SentenceVectors
@@ -299,6 +300,7 @@ def _open_pipeline(
         catalog=stores.catalog,
         settings=settings,
         page=stores.registry.page,
+        entailment=LLMEntailment(engines[0]) if settings.verification.judge == "engine" else None,
     )
 
 

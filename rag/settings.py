@@ -188,6 +188,19 @@ class GenerationSettings(Section):
         return self
 
 
+class VerificationSettings(Section):
+    """What a sentence of a language model must pass besides words and numbers."""
+
+    arithmetic: Literal["shown", "named"]
+    judge: Literal["none", "engine"]
+
+
+class StreamingSettings(Section):
+    """When generated text is sent."""
+
+    release: Literal["sentence", "token"]
+
+
 class RefusalSettings(Section):
     """When to refuse, and whom to point to."""
 
@@ -264,6 +277,8 @@ class Settings(Section):
     retrieval: RetrievalSettings
     question: QuestionSettings
     generation: GenerationSettings
+    verification: VerificationSettings
+    streaming: StreamingSettings
     refusal: RefusalSettings
     contacts: ContactSettings
     server: ServerSettings

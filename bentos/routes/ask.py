@@ -21,7 +21,9 @@ _STREAM: dict[str, Any] = {
     "`citation`, then `answer` and `done`; or `error`, with a problem document, which also ends the stream. A stream "
     "that ends without `done` or `error` was cut. Comment lines keep the connection alive.",
     "content": {
-        "text/event-stream": {"schema": event_schema("status", "sentence", "citation", "answer", "done", "error")}
+        "text/event-stream": {
+            "schema": event_schema("status", "draft", "sentence", "citation", "answer", "done", "error")
+        }
     },
 }
 

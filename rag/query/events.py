@@ -45,6 +45,16 @@ class SentenceReleased:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftWritten:
+    """Text as the engine writes it, not verified: what no released sentence repeats is withdrawn by the answer.
+
+    Sent only where `streaming.release` is `token`.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class CitationReleased:
     """A citation whose marker a sentence carries; it comes before that sentence."""
 
@@ -58,4 +68,4 @@ class Completed:
     answer: Answer
 
 
-Event = StageFinished | SentenceReleased | CitationReleased | Completed
+Event = StageFinished | DraftWritten | SentenceReleased | CitationReleased | Completed

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -21,9 +21,11 @@ from llama_index.core.llms import LLM
 from rag.domain import Trouble
 from rag.errors import BankSightError, Busy, ModelTimeout
 from rag.query.breaker import Breaker
+from rag.query.events import DraftWritten
 from rag.query.looping import LoopDetector
 from rag.query.prompting import NOT_IN_THE_DOCUMENTS
 from rag.query.statements import Statement, StatementSplitter
+from rag.settings import GenerationSettings
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,14 @@ class Attempt:
     tokens: dict[str, int] = field(default_factory=dict)
 
 
+def writers(engines: Sequence[LLM], settings: GenerationSettings) -> tuple[Writer, ...]:
+    """The engines in their order, each with the configured limits and a breaker of its own."""
+    limits = TimeLimits(settings.first_token_seconds, settings.token_seconds, settings.deadline_seconds)
+    return tuple(
+        Writer(each, limits, Breaker(settings.breaker_failures, settings.breaker_rest_seconds)) for each in engines
+    )
+
+
 def notice(trouble: Trouble, outcome: Literal["quoted", "broken_off", "refused"]) -> str:
     """For people: that another engine answered, that the engine did not finish, or that it gave nothing to check."""
     if outcome == "broken_off":
@@ -84,8 +94,10 @@ def notice(trouble: Trouble, outcome: Literal["quoted", "broken_off", "refused"]
     return f"{_NOTICES[trouble]}{', so this answer only quotes the documents' if outcome == 'quoted' else ''}."
 
 
-async def write(attempt: Attempt, prompt: str) -> AsyncGenerator[Statement, None]:
-    """The statements of one engine, as soon as each is complete, each different one once.
+async def write(
+    attempt: Attempt, prompt: str, drafts: Literal["hidden", "shown"] = "hidden"
+) -> AsyncGenerator[Statement | DraftWritten, None]:
+    """The statements of one engine, as soon as each is complete, each different one once; and drafts where shown.
 
     What goes wrong ends the generator and is told in `attempt.trouble`; raised are `Busy` and cancellation only.
     Closing the generator cancels the engine's work.
@@ -99,6 +111,8 @@ async def write(attempt: Attempt, prompt: str) -> AsyncGenerator[Statement, None
         said: Counter[str] = Counter()
         async with aclosing(_deltas(attempt, prompt)) as deltas:
             async for delta in deltas:
+                if drafts == "shown":
+                    yield DraftWritten(delta)
                 for statement in splitter.feed(delta):
                     said[statement.text] += 1
                     if said[statement.text] == _SAME_STATEMENT_TIMES:

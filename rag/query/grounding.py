@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from rag.query.evidence import Evidence
-from rag.query.number_grounding import trace
-from rag.query.numbers import numbers as numbers_in
+from rag.query.number_grounding import Arithmetic, trace
 from rag.query.prompting import unescape_markers
 from rag.query.segments import segments
 from rag.query.sentences import Span
+from rag.query.similarity import Encoder
 from rag.query.statements import MARKER, Statement
+from rag.query.support import SupportModel, content_stems, measure_support
 from rag.query.words import stems
 
 Mode = Literal["verbatim", "overlap"]
@@ -21,7 +22,7 @@ Mode = Literal["verbatim", "overlap"]
 ELISION: Final = " … "  # between two verbatim pieces of one quotation
 MARKER_GROUP: Final = re.compile(r"(?:\s?(?<!\\)\[\d{1,3}\])+")
 _LABEL: Final = re.compile(r"^\*\*(.+?):\*\*\s+")
-_SUPPORT: Final = 0.6  # share of a statement's content words that its cited sentences must hold
+_NAMES: Final = 0.5  # share of a statement's names that its citations or their titles must hold
 _CONTRIBUTES: Final = 0.2  # a cited sentence that holds less of the statement is not quoted
 
 
@@ -35,6 +36,24 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
+class SupportCheck:
+    """What a paraphrase is checked with: sentence vectors, the fitted model, and which calculations count."""
+
+    encoder: Encoder
+    model: SupportModel
+    arithmetic: Arithmetic = "shown"
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A sentence or row that may be quoted, the words with which it is read, and their stems."""
+
+    quote: Quote
+    words: str
+    held: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """`quotes` holds what each group of markers in the statement cites. `unknown` counts markers of nothing."""
 
@@ -44,11 +63,11 @@ class Verdict:
     unknown: int
 
 
-def judge(statement: Statement, evidence: Sequence[Evidence], mode: Mode) -> Verdict:
-    """The verdict on one statement.
+def judge(statement: Statement, evidence: Sequence[Evidence], mode: Mode, check: SupportCheck | None = None) -> Verdict:
+    """The verdict on one statement; `overlap` needs a check.
 
-    `verbatim`: the words must stand in the cited passage as they are, white space aside. `overlap`: at least 60 % of
-    its content words must stand in cited sentences, and every number must trace to them (`number_grounding`).
+    `verbatim`: the words must stand in the cited passage as they are, white space aside. `overlap`: words,
+    vectors and names must speak for it (`support`), and every number must trace to what is cited (`number_grounding`).
     """
     known = [number for number in statement.markers if 1 <= number <= len(evidence)]
     unknown = len(statement.markers) - len(known)
@@ -60,8 +79,8 @@ def judge(statement: Statement, evidence: Sequence[Evidence], mode: Mode) -> Ver
     for text, numbers in _claims(statement):
         cited = [number for number in numbers if number in known]
         quotes = find_verbatim(text, cited, evidence)
-        if not quotes and mode == "overlap":
-            quotes, reason = _find_overlap(text, cited, evidence)
+        if not quotes and mode == "overlap" and check:
+            quotes, reason = _find_overlap(text, cited, evidence, check)
             if reason:
                 return Verdict(False, reason, (), unknown)
         if not quotes:
@@ -132,54 +151,53 @@ def _per_marker_group(statement: Statement, claims: Sequence[tuple[Quote, ...]])
     return tuple(groups)
 
 
-def _find_overlap(text: str, numbers: Sequence[int], evidence: Sequence[Evidence]) -> tuple[list[Quote], str]:
+def _find_overlap(
+    text: str, numbers: Sequence[int], evidence: Sequence[Evidence], check: SupportCheck
+) -> tuple[list[Quote], str]:
     """The cited sentences that together say it, or why they do not."""
-    wanted = _content(text)
-    missing = set(wanted)
-    quotes: list[Quote] = []
-    for quote, held in _by_overlap(wanted, numbers, evidence):
-        if missing & held and len(wanted & held) >= _CONTRIBUTES * len(wanted):
-            quotes.append(quote)
-            missing -= held
-    if not wanted or len(missing) > (1 - _SUPPORT) * len(wanted):
+    cited = [evidence[number - 1] for number in numbers]
+    titles = [f"{each.passage.title}. {each.passage.section}" for each in cited]
+    sources = [f"{each.text}\n\n{title}" for each, title in zip(cited, titles, strict=True)]
+    missing, carriers = trace(text, sources, arithmetic=check.arithmetic)
+    if missing:
+        return [], f"the number {missing[0].written} {missing[0].reason}"
+    candidates = _candidates(numbers, evidence)
+    signals = measure_support(text, [*(each.words for each in candidates), *titles], check.encoder)
+    quotes = _contributing(set(content_stems(text)), candidates)
+    if not quotes or check.model.probability(signals) < check.model.threshold:
         return [], "the cited passage does not say this"
-    untraced, carriers = trace(text, [evidence[number - 1].text for number in numbers])
-    if untraced:
-        return [], f"the number {untraced[0].written} {untraced[0].reason}"
+    if signals.names < _NAMES:
+        return [], "the cited passage does not name what it names"
     for carrier in carriers:
-        quote = _around(numbers[carrier.source], carrier.start, evidence)
-        if quote not in quotes:
-            quotes.append(quote)
+        quote = _around(numbers[carrier.source], carrier.start, candidates)
+        quotes += [quote] if quote and quote not in quotes else []
     return quotes, ""
 
 
-def _content(text: str) -> set[str]:
-    """The stems of what a statement says besides its numbers, which are traced; of a bare number, the number."""
-    spans = numbers_in(text)
-    words = text
-    for each in reversed(spans):
-        words = words[: each.start] + " " + words[each.end :]
-    return set(stems(words)) or set(stems(text))
+def _contributing(wanted: set[str], candidates: Sequence[_Candidate]) -> list[Quote]:
+    """The sentences that each add something to what is said, those with the most shared words first."""
+    missing, quotes = set(wanted), []
+    for each in sorted(candidates, key=lambda candidate: -len(wanted & candidate.held)):
+        if missing & each.held and len(wanted & each.held) >= _CONTRIBUTES * len(wanted):
+            quotes.append(each.quote)
+            missing -= each.held
+    return quotes
 
 
-def _around(number: int, position: int, evidence: Sequence[Evidence]) -> Quote:
-    """The sentence or row of this evidence that holds the character at `position`."""
-    text = evidence[number - 1].text
-    for each in segments(text):
-        if each.start <= position < each.end:
-            return Quote(number, each.start, each.end)
-    end = text.find("\n", position)
-    return Quote(number, text.rfind("\n", 0, position) + 1, end if end >= 0 else len(text))
+def _around(number: int, position: int, candidates: Sequence[_Candidate]) -> Quote | None:
+    """The sentence or row that holds the character at `position`; None in a heading or a title."""
+    quotes = (each.quote for each in candidates)
+    return next((each for each in quotes if each.number == number and each.start <= position < each.end), None)
 
 
-def _by_overlap(wanted: set[str], numbers: Sequence[int], evidence: Sequence[Evidence]) -> list[tuple[Quote, set[str]]]:
-    """Every sentence and row, the most shared words first; a row is read with its header and the head of its group."""
+def _candidates(numbers: Sequence[int], evidence: Sequence[Evidence]) -> list[_Candidate]:
+    """Every sentence and row; a row is read with its header and the head of its group."""
     found = []
     for number in numbers:
         text = evidence[number - 1].text
         for each in segments(text):
             if each.kind != "heading":
                 heads = [text[span.start : span.end] for span in (each.header, each.group) if span]
-                held = set(stems(" ".join([text[each.start : each.end], *heads])))
-                found.append((Quote(number, each.start, each.end), held))
-    return sorted(found, key=lambda pair: -len(wanted & pair[1]))
+                words = " ".join([*heads, text[each.start : each.end]])
+                found.append(_Candidate(Quote(number, each.start, each.end), words, frozenset(stems(words))))
+    return found

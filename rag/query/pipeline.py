@@ -8,20 +8,29 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final, ParamSpec, Protocol, TypeVar
+from typing import Any, Final, Literal, ParamSpec, Protocol, TypeVar
 
 from llama_index.core.llms import LLM
 
 from rag.domain import Answer, AnswerStatus, Citation, Passage, Principal, SearchFilter, SentenceCheck, Trouble
 from rag.errors import ModelError, ModelTimeout
-from rag.query.breaker import Breaker
 from rag.query.citations import Citations
 from rag.query.cutting import cut, estimate_tokens
-from rag.query.events import AskRequest, CitationReleased, Completed, Event, SentenceReleased, Stage, StageFinished
+from rag.query.entailment import Entailment
+from rag.query.events import (
+    AskRequest,
+    CitationReleased,
+    Completed,
+    DraftWritten,
+    Event,
+    SentenceReleased,
+    Stage,
+    StageFinished,
+)
 from rag.query.evidence import Evidence, ReadPage, gather
 from rag.query.follow_ups import By, rewrite
-from rag.query.generating import Attempt, TimeLimits, Writer, notice, write
-from rag.query.grounding import Mode, judge
+from rag.query.generating import Attempt, Writer, notice, write, writers
+from rag.query.grounding import Mode, Verdict
 from rag.query.prompting import NOT_IN_THE_DOCUMENTS, Prompt, build_prompt, prompt_version
 from rag.query.questions import clean_question
 from rag.query.refusal import AnswerabilityModel, refusal_text, shipped_model
@@ -32,8 +41,9 @@ from rag.query.signals import Signals, measure, rarity_from
 from rag.query.similarity import SentenceEncoder
 from rag.query.small_talk import small_talk, small_talk_reply
 from rag.query.statements import Statement
+from rag.query.verification import Verification
 from rag.query.words import also_asked
-from rag.settings import GenerationSettings, Settings
+from rag.settings import Settings
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -142,7 +152,7 @@ class _Run:
 
     def release(self, text: str) -> SentenceReleased:
         """Take a verified piece into the answer."""
-        self.pieces.append(text if self.pieces else text.lstrip("\n"))
+        self.pieces.append(text if self.pieces else text.lstrip())
         self.timings.setdefault("first_sentence", time.perf_counter() - self.began)
         return SentenceReleased(len(self.pieces) - 1, self.pieces[-1])
 
@@ -155,7 +165,7 @@ class QueryPipeline:
     Questions may run at the same time; work on the processor happens in threads.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a pipeline, by name
         self,
         *,
         searcher: Searching,
@@ -166,14 +176,17 @@ class QueryPipeline:
         settings: Settings,
         page: ReadPage,
         answerability: AnswerabilityModel | None = None,
+        entailment: Entailment | None = None,
     ) -> None:
         self._searcher = searcher
-        self._writers = _writers((llm, *fallback), settings.generation)
+        self._writers = writers((llm, *fallback), settings.generation)
         self._embedding = embedding
         self._catalog = catalog
         self._settings = settings
         self._page = page
         self._own_answerability = answerability
+        self._verification = Verification(embedding, settings.verification.arithmetic, entailment)
+        self._drafts: Literal["hidden", "shown"] = "shown" if settings.streaming.release == "token" else "hidden"
         self._rarity = rarity_from(embedding.tokenizer)
 
     @property
@@ -234,9 +247,12 @@ class QueryPipeline:
         for attempt in run.attempts(self._writers):
             shown, prompt = await run.work("prompt", self._prompt, attempt.writer, run.searched, evidence)
             citations = Citations(shown)
-            async with aclosing(write(attempt, prompt)) as statements:
-                async for statement in statements:
-                    async for event in self._verify(statement, shown, citations, run):
+            async with aclosing(write(attempt, prompt, self._drafts)) as statements:
+                async for said in statements:
+                    if isinstance(said, DraftWritten):
+                        yield said
+                        continue
+                    async for event in self._verify(said, shown, citations, run):
                         yield event
             run.attempted(attempt)
             yield run.finished("generate", engine=attempt.writer.name, trouble=run.trouble)
@@ -324,11 +340,20 @@ class QueryPipeline:
     async def _verify(
         self, statement: Statement, evidence: Sequence[Evidence], citations: Citations, run: _Run
     ) -> AsyncGenerator[Event, None]:
-        """Release the statement with its citations, or withhold it: its words then go nowhere."""
+        """Release the statement's sentences with their citations, or withhold them: their words then go nowhere."""
         if NOT_IN_THE_DOCUMENTS in statement.text.upper():
             return
         mode: Mode = "verbatim" if run.writer and run.writer.name in _VERBATIM_ENGINES else "overlap"
-        verdict = await run.work("verify", judge, statement, evidence, mode)
+        began = time.perf_counter()
+        async with aclosing(self._verification.verdicts(statement, evidence, mode)) as verdicts:
+            async for sentence, verdict in verdicts:
+                run.add("verify", time.perf_counter() - began)
+                for event in self._judged(sentence, verdict, citations, run):
+                    yield event
+                began = time.perf_counter()
+
+    def _judged(self, statement: Statement, verdict: Verdict, citations: Citations, run: _Run) -> Iterator[Event]:
+        """What is sent of a sentence with this verdict."""
         run.unknown_markers += verdict.unknown
         if not verdict.supported:
             run.checks.append(SentenceCheck("", (), supported=False, reason=verdict.reason))
@@ -370,13 +395,6 @@ class QueryPipeline:
             tokens=dict(run.tokens),
         )
         return Completed(answer)
-
-
-def _writers(engines: Sequence[LLM], settings: GenerationSettings) -> tuple[Writer, ...]:
-    limits = TimeLimits(settings.first_token_seconds, settings.token_seconds, settings.deadline_seconds)
-    return tuple(
-        Writer(each, limits, Breaker(settings.breaker_failures, settings.breaker_rest_seconds)) for each in engines
-    )
 
 
 def _shown(passage: Passage) -> dict[str, Any]:

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from rag.query.sentences import sentence_spans
+
 MARKER: Final = re.compile(r"(?<!\\)\[(\d{1,3})\]")
 _MARKERS_END: Final = re.compile(r"(?<!\\)\[\d{1,3}\](?:\s?\[\d{1,3}\])*[.!?]?(?=\s)")
+_TRAILING: Final = re.compile(r"\s?(?<!\\)\[\d{1,3}\](?:\s?\[\d{1,3}\])*[.!?]?\s*$")
 _LIST_MARK: Final = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
 
 
@@ -28,6 +31,20 @@ class Statement:
     def is_table(self) -> bool:
         """True for a Markdown table."""
         return self.text.startswith("|")
+
+
+def sentences_of(statement: Statement) -> list[Statement]:
+    """The sentences of a statement, each of which needs markers of its own; a table stays whole."""
+    if statement.is_table:
+        return [statement]
+    trailing = _TRAILING.search(statement.text)
+    spans = sentence_spans(statement.text, 0, trailing.start() if trailing else None)
+    ends = [*(each.end for each in spans[:-1]), len(statement.text)]
+    starts = [each.start for each in spans]
+    return [
+        Statement(statement.gap if index == 0 else " ", statement.text[start:end])
+        for index, (start, end) in enumerate(zip(starts, ends, strict=True))
+    ] or [statement]
 
 
 class StatementSplitter:

@@ -16,10 +16,20 @@ from rag.bootstrap import Workspace, open_workspace
 from rag.domain import Answer, Passage, Principal, SearchFilter
 from rag.errors import ModelError, QuestionError
 from rag.query.cutting import estimate_tokens
-from rag.query.events import AskRequest, CitationReleased, Completed, Event, SentenceReleased, StageFinished, Turn
+from rag.query.entailment import LLMEntailment
+from rag.query.events import (
+    AskRequest,
+    CitationReleased,
+    Completed,
+    DraftWritten,
+    Event,
+    SentenceReleased,
+    StageFinished,
+    Turn,
+)
 from rag.query.pipeline import QueryPipeline
 from rag.query.prompting import parse_prompt, prompt_version
-from rag.settings import load_settings
+from rag.settings import Settings, load_settings
 from rag.testing import ScriptedLLM
 
 BANK = Path(__file__).parents[2] / "sample_bank"
@@ -29,6 +39,10 @@ SOURCES = {
 }
 DEADLINES = "What are the error-resolution deadlines for an unauthorised electronic transfer?"
 STOP = "How do I stop a preauthorized payment?"
+PARAPHRASE = (
+    "You can stop a preauthorized payment by notifying the institution three business days before the scheduled date of "
+    "the transfer. [1]"
+)
 MARKER = re.compile(r"\[(\d+)\]")
 
 
@@ -63,7 +77,11 @@ def events(workspace: Workspace, question: str, pipeline: QueryPipeline | None =
 
 
 def scripted(
-    workspace: Workspace, *replies: str | Exception, searcher: Any = None
+    workspace: Workspace,
+    *replies: str | Exception,
+    searcher: Any = None,
+    settings: Settings | None = None,
+    judged: bool = False,
 ) -> tuple[QueryPipeline, ScriptedLLM]:
     engine = ScriptedLLM.of(*replies)
     pipeline = QueryPipeline(
@@ -71,8 +89,9 @@ def scripted(
         llm=engine,
         embedding=workspace.embedding,
         catalog=workspace.catalog,
-        settings=workspace.settings,
+        settings=settings or workspace.settings,
         page=workspace.registry.page,
+        entailment=LLMEntailment(engine) if judged else None,
     )
     return pipeline, engine
 
@@ -251,6 +270,49 @@ def test_when_nothing_is_left_to_say_the_answer_is_a_refusal(workspace: Workspac
     assert answer.status == "refused"
     assert reply == "" or reply not in answer.text
     assert not answer.citations
+
+
+def test_a_sentence_without_a_marker_is_withheld_even_before_one_that_stands(workspace: Workspace) -> None:
+    reply = f"All fees are waived on Sundays. {PARAPHRASE} Also free of charge. [1][77]"
+    pipeline, _ = scripted(workspace, reply)
+    found = events(workspace, STOP, pipeline)
+    answer = found[-1].answer if isinstance(found[-1], Completed) else None
+    assert answer is not None
+    assert [each.supported for each in answer.checks] == [False, True, False]
+    assert "Sundays" not in answer.text
+    assert [
+        each.detail["unknown_markers"] for each in found if isinstance(each, StageFinished) and each.stage == "verify"
+    ] == [1]
+
+
+@pytest.mark.parametrize("release", ["sentence", "token"])
+def test_a_draft_is_shown_only_where_configured_and_never_becomes_part_of_the_answer(
+    workspace: Workspace, release: str
+) -> None:
+    settings = workspace.settings.model_copy(
+        update={"streaming": workspace.settings.streaming.model_copy(update={"release": release})}
+    )
+    reply = f"{PARAPHRASE} The bank pays $900 on Sundays. [1]"
+    pipeline, _ = scripted(workspace, reply, settings=settings)
+    found = events(workspace, STOP, pipeline)
+    drafts = "".join(each.text for each in found if isinstance(each, DraftWritten))
+    assert drafts == (reply if release == "token" else "")
+    released = [each.text for each in found if isinstance(each, SentenceReleased)]
+    answer = found[-1].answer if isinstance(found[-1], Completed) else None
+    assert answer is not None
+    assert "".join(released) == answer.text
+    assert "$900" not in answer.text
+    if release == "token":
+        first_draft = next(index for index, each in enumerate(found) if isinstance(each, DraftWritten))
+        first_sentence = next(index for index, each in enumerate(found) if isinstance(each, SentenceReleased))
+        assert first_draft < first_sentence
+
+
+def test_a_judge_that_denies_everything_leaves_a_refusal(workspace: Workspace) -> None:
+    pipeline, engine = scripted(workspace, PARAPHRASE, "No.", judged=True)
+    answer = ask(workspace, STOP, pipeline=pipeline)
+    assert (answer.status, answer.reason) == ("refused", "unsupported")
+    assert len(engine.script.prompts) == 2
 
 
 def test_a_failing_engine_is_reported_as_such(workspace: Workspace) -> None:

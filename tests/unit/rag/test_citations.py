@@ -7,8 +7,10 @@ import pytest
 from rag.domain import DocumentPage, Passage
 from rag.query.citations import Citations
 from rag.query.evidence import Evidence, gather
-from rag.query.grounding import judge
-from rag.query.statements import Statement
+from rag.query.grounding import SupportCheck, judge
+from rag.query.statements import Statement, sentences_of
+from rag.query.support import shipped_model
+from rag.testing import WordEncoder
 
 PAGE = """§ 11 Errors
 
@@ -28,6 +30,7 @@ EVIDENCE = [
     Evidence(passage(0, len(PAGE)), DocumentPage("d", 3, "", PAGE), 0, len(PAGE), 1.0),
     Evidence(passage(0, 12), DocumentPage("d", 3, "", PAGE), 0, 12, 0.5),
 ]
+CHECK = SupportCheck(WordEncoder(), shipped_model())
 
 
 def test_a_quotation_over_a_line_break_is_found_with_its_exact_span() -> None:
@@ -78,13 +81,13 @@ def test_an_unknown_marker_is_dropped_and_counted() -> None:
 
 def test_a_paraphrase_is_supported_by_words_and_numbers_but_only_where_paraphrasing_is_allowed() -> None:
     statement = Statement("", "The institution determines within 10 business days whether an error occurred. [1]")
-    assert judge(statement, EVIDENCE, "overlap").supported
+    assert judge(statement, EVIDENCE, "overlap", CHECK).supported
     assert not judge(statement, EVIDENCE, "verbatim").supported
 
 
 def test_a_paraphrase_with_another_number_is_unsupported() -> None:
     statement = Statement("", "The institution determines within 45 business days whether an error occurred. [1]")
-    verdict = judge(statement, EVIDENCE, "overlap")
+    verdict = judge(statement, EVIDENCE, "overlap", CHECK)
     assert (verdict.supported, verdict.reason) == (False, "the number 45 is not in the cited sentences")
 
 
@@ -122,3 +125,39 @@ def test_evidence_completes_sentences_and_joins_neighbours() -> None:
 
 def test_evidence_whose_page_changed_is_left_out() -> None:
     assert gather([passage(0, 12)], lambda document, number: DocumentPage(document, number, "", "another text")) == []
+
+
+TABLE = """Consolidated results, in millions
+
+| | 2019 | 2018 |
+|---|---|---|
+| Net revenue | 5,359 | 6,550 |
+| Net income | 410 | 395 |
+"""
+FIGURES = [Evidence(passage(0, len(TABLE), TABLE), DocumentPage("d", 3, "", TABLE), 0, len(TABLE), 1.0)]
+
+
+def test_a_figure_cites_its_row_and_a_figure_of_another_row_or_year_is_withheld() -> None:
+    verdict = judge(Statement("", "Net income was $410 million in 2019. [1]"), FIGURES, "overlap", CHECK)
+    assert verdict.supported
+    assert "| Net income | 410 | 395 |" in {TABLE[each.start : each.end] for each in verdict.quotes[0]}
+    for wrong in ("Net income was $5,359 million in 2019. [1]", "Net income was $395 million in 2019. [1]"):
+        verdict = judge(Statement("", wrong), FIGURES, "overlap", CHECK)
+        assert not verdict.supported
+        assert "another row, column or sentence" in verdict.reason
+
+
+def test_a_statement_about_somebody_whom_the_citation_does_not_name_is_unsupported() -> None:
+    text = "It is set out that Wachovia Bancorp determined within 10 business days whether an error occurred. [1]"
+    verdict = judge(Statement("", text), EVIDENCE, "overlap", CHECK)
+    assert (verdict.supported, verdict.reason) == (False, "the cited passage does not name what it names")
+
+
+def test_every_sentence_of_a_statement_needs_markers_of_its_own() -> None:
+    statement = Statement("\n- ", "Fees are waived for everybody. It shall report the results. [2][1]")
+    assert sentences_of(statement) == [
+        Statement("\n- ", "Fees are waived for everybody."),
+        Statement(" ", "It shall report the results. [2][1]"),
+    ]
+    assert sentences_of(Statement("", "One sentence [1].")) == [Statement("", "One sentence [1].")]
+    assert sentences_of(Statement("", "| a |\n|---|\n| b [1] |")) == [Statement("", "| a |\n|---|\n| b [1] |")]
