@@ -65,7 +65,8 @@ class AskRequest(Narrowed):
     )
     history: list[Turn] = Field(default=[], max_length=50)
     stream: bool = Field(
-        default=False, description="True: server-sent events status, sentence, citation, answer, done."
+        default=False,
+        description="True: server-sent events status, draft, sentence, citation, answer, done.",
     )
 
 

@@ -49,7 +49,7 @@ def frame(event: str, data: Any) -> str:
 
 
 async def answer_frames(first: Event, rest: AsyncGenerator[Event | None, None]) -> AsyncGenerator[str, None]:
-    """`status`, `sentence` and `citation` events, then `answer` and `done`; or `error` at the point of failure."""
+    """`status`, `draft`, `sentence`, `citation` events, then `answer` and `done`; or `error` where it failed."""
     try:
         yield _event_frame(first)
         async for event in rest:

@@ -40,8 +40,8 @@ SOURCES = {
 DEADLINES = "What are the error-resolution deadlines for an unauthorised electronic transfer?"
 STOP = "How do I stop a preauthorized payment?"
 PARAPHRASE = (
-    "You can stop a preauthorized payment by notifying the institution three business days before the scheduled date of "
-    "the transfer. [1]"
+    "You can stop a preauthorized payment by notifying the institution three business days before the scheduled "
+    "date of the transfer. [1]"
 )
 MARKER = re.compile(r"\[(\d+)\]")
 
