@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from rag.domain import Answer, Principal
 from rag.operations import telemetry
+from rag.operations.tracing import traced
 from rag.query.events import AskRequest, Completed, Event
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 async def answer_events(workspace: Workspace, asked: AskRequest, caller: Principal) -> AsyncGenerator[Event, None]:
     """What the pipeline says while it answers. The last event is the completed answer; it is counted here."""
-    async with aclosing(workspace.pipeline.stream(asked, caller)) as events:
+    async with aclosing(traced(workspace.pipeline.stream(asked, caller))) as events:
         async for event in events:
             if isinstance(event, Completed):
                 telemetry.answered(event.answer)

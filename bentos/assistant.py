@@ -72,10 +72,13 @@ class Assistant:
         embedder = bentoml.depends(Embedder)
 
     def __init__(self) -> None:
-        from bentos.application import create_app  # noqa: PLC0415 - only workers need it, not BentoML's parent process
+        # Only workers need these, not BentoML's parent process.
+        from bentos.application import create_app  # noqa: PLC0415
+        from rag.operations.tracing import open_tracing  # noqa: PLC0415
 
         for package in ("rag", "bentos", "connectors"):
             logging.getLogger(package).setLevel(settings.logging.level)
+        self.end_tracing = open_tracing(os.environ)
         self.opening = Opening(settings, self._open, _end_if_asked)
         entrance.application = create_app(self.opening)
         self.opening.start()
@@ -90,5 +93,6 @@ class Assistant:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # BentoML does not say what it returns
     def close(self) -> None:
-        """Give the data folder back."""
+        """Give the data folder back, and send the last spans."""
         self.opening.close()
+        self.end_tracing()

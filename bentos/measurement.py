@@ -7,6 +7,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag.operations import telemetry
+from rag.operations.tracing import incoming
 
 _KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -31,7 +32,8 @@ class Measurement:
             await send(message)
 
         try:
-            await self.app(scope, receive, noting)
+            with incoming(_trace_headers(scope)):
+                await self.app(scope, receive, noting)
         finally:
             method = scope["method"] if scope["method"] in _KNOWN_METHODS else "other"
             route = route_template(scope)
@@ -42,3 +44,9 @@ class Measurement:
 def route_template(scope: Scope) -> str:
     """`/v1/documents/{document_id}` for a request to one document; `unmatched` where no route was reached."""
     return str(getattr(scope.get("route"), "path", "unmatched"))
+
+
+def _trace_headers(scope: Scope) -> dict[str, str]:
+    """The headers by which a caller says which trace its request belongs to."""
+    wanted = (b"traceparent", b"tracestate")
+    return {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in wanted}

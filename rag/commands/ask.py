@@ -14,6 +14,8 @@ from rag.commands.place import print_json, workspace_or_remote
 from rag.remote import RemoteWorkspace
 
 _WIDTH = 100
+_STAGES = ("rewrite", "retrieve", "decide", "prompt", "generate", "verify", "abandoned")
+_SHOWN_FROM_SECONDS = 0.005
 
 
 @click.command()
@@ -57,3 +59,16 @@ def _show(answer: dict[str, Any]) -> None:
         click.secho(f"[{citation['marker']}] {place}, page {citation['page']}", bold=True)
         quote = textwrap.shorten(citation["quote"], 300, placeholder=" …")
         click.echo(textwrap.indent(textwrap.fill(f"“{quote}”", _WIDTH - 4), "    "))
+    click.secho(f"\n{time_line(answer['timings'], answer['tokens'])}", dim=True)
+
+
+def time_line(timings: dict[str, float], tokens: dict[str, int]) -> str:
+    """Where the time of an answer went, on one line, and the engine's tokens where it counts them."""
+    stages = [f"{name} {timings[name]:.2f}" for name in _STAGES if timings.get(name, 0.0) >= _SHOWN_FROM_SECONDS]
+    parts = [f"{timings.get('total', 0.0):.1f} s" + (f" ({', '.join(stages)})" if stages else "")]
+    if "first_token" in timings:
+        parts.append(f"first token after {timings['first_token']:.2f} s")
+    if tokens:
+        cached = f" ({tokens['cached']} of them cached)" if tokens.get("cached") else ""
+        parts.append(f"{tokens.get('prompt', 0)} tokens read{cached}, {tokens.get('completion', 0)} written")
+    return " · ".join(parts)

@@ -10,12 +10,16 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from rag.domain import Answer, IngestReport
+from rag.query.events import Stage
 
+# "abandoned" is what engines took that were given up.
+STAGES: Final = (*get_args(Stage), "abandoned")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 HTTP_REQUESTS = Counter("http_requests", "Requests by route template and status.", ("method", "route", "status"))
@@ -32,6 +36,7 @@ FIRST_TOKEN_SECONDS = Histogram(
     ("engine",),
     buckets=_SECONDS,
 )
+STAGE_SECONDS = Histogram("answer_stage_seconds", "Time of each stage of an answer.", ("stage",), buckets=_SECONDS)
 DEGRADED = Counter("answers_degraded", "Answers that the configured engine did not give or finish.", ("reason",))
 TOKENS = Counter("llm_tokens", "Tokens that went into and came out of the engine.", ("kind",))
 VECTOR_QUERY_SECONDS = Histogram(
@@ -52,6 +57,9 @@ def answered(answer: Answer) -> None:
         GENERATION_SECONDS.labels(answer.engine).observe(answer.timings["generate"])
     if "first_token" in answer.timings:
         FIRST_TOKEN_SECONDS.labels(answer.engine).observe(answer.timings["first_token"])
+    for stage in STAGES:
+        if stage in answer.timings:
+            STAGE_SECONDS.labels(stage).observe(answer.timings[stage])
     if answer.degraded:
         DEGRADED.labels(answer.degraded).inc()
     for kind, number in answer.tokens.items():
