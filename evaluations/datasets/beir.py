@@ -73,6 +73,7 @@ class RulebookConnector:
             fingerprint=item.fingerprint,
             content=_content(rulebook),
             pages=rulebook.pages,
+            access=rulebook.access,
         )
 
     def close(self) -> None:
@@ -118,7 +119,7 @@ def _pages(members: list[tuple[dict[str, Any], str]]) -> Iterator[Page]:
 
 
 def _content(rulebook: Rulebook) -> bytes:
-    return "\n".join([rulebook.title, *(page.text for page in rulebook.pages)]).encode()
+    return "\n".join([rulebook.title, *rulebook.access, *(page.text for page in rulebook.pages)]).encode()
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

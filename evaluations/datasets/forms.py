@@ -126,4 +126,5 @@ def _without(text: str, spans: list[dict[str, Any]]) -> str:
     """The text as a question, with what is personal cut out of it."""
     for span in sorted(spans, key=lambda each: -int(each["start"])):
         text = text[: span["start"]] + "…" + text[span["end"] :]
-    return " ".join(text.split())
+    left = " ".join(text.split())
+    return left if any(letter.isalpha() for letter in left) else f"What do the documents say about {left}?"
