@@ -48,6 +48,10 @@ bench: $(VENV)/dev.stamp ## Speed and memory next to the plain way of doing the 
 bench-retrieval: $(VENV)/dev.stamp ## Ranking quality next to MiniLM alone, BM25 alone and RRF
 	@$(BIN)/python -m evaluations.retrieval_benchmark $(ARGS)
 
+.PHONY: bench-llm
+bench-llm: $(VENV)/dev.stamp ## Engines for text generation next to one after the other and to static batches
+	@$(BIN)/python -m evaluations.llm_benchmark $(ARGS)
+
 .PHONY: constraints
 constraints: ## Pin again: the newest versions that pyproject.toml allows, from a fresh environment (needs network)
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(PYTHON) -m venv "$$folder"; \

@@ -22,7 +22,7 @@ TEXTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The size of a Mistral-like network."""
+    """The size of a Mistral-like network. `rows` of embedding and head may be more than the tokeniser has tokens."""
 
     hidden: int = 64
     layers: int = 2
@@ -31,6 +31,7 @@ class Shape:
     intermediate: int = 128
     vocabulary: int = 512
     window: int = 512
+    rows: int = 0
 
 
 def make_tiny_mistral(
@@ -48,7 +49,7 @@ def make_tiny_mistral(
     disable_progress_bar()
     tokenizer = _tokenizer(texts, shape.vocabulary, template)
     config = MistralConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=max(len(tokenizer), shape.rows),
         hidden_size=shape.hidden,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,

@@ -9,7 +9,7 @@ from typing import Literal
 from rag.models.engine import Engine
 from rag.models.engines.loading import Precision, Quantization, load_model
 
-Backend = Literal["auto", "slots"]
+Backend = Literal["auto", "slots", "continuous", "static"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,17 @@ class EngineOptions:
 def open_engine(folder: Path, options: EngineOptions = EngineOptions()) -> Engine:
     """Load the model in `folder` (again at no cost while another engine has it) and start an engine over it.
 
-    Blocks until the model is loaded. `auto` is `slots`, see docs/adr/0008. Raises `ModelError` with what to do.
+    Blocks until the model is loaded. `auto` is `slots`, see docs/adr/0008; `continuous` is for Ampere cards and
+    later, and decodes greedily only; `static` makes plain batches. Raises `ModelError` with what to do.
     """
+    from rag.models.engines.continuous import ContinuousEngine  # noqa: PLC0415 - what is opened decides what is needed
     from rag.models.engines.slots import SlotsEngine  # noqa: PLC0415
+    from rag.models.engines.static import StaticEngine  # noqa: PLC0415
 
     loaded = load_model(folder, options.quantization, options.device, options.precision)
-    return SlotsEngine(loaded, options.slots, options.queue_limit, options.context_window, options.chunk_tokens)
+    sizes = (loaded, options.slots, options.queue_limit, options.context_window)
+    if options.backend == "static":
+        return StaticEngine(*sizes)
+    if options.backend == "continuous":
+        return ContinuousEngine(*sizes, options.chunk_tokens)
+    return SlotsEngine(*sizes, options.chunk_tokens)

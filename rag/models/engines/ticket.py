@@ -89,8 +89,8 @@ class Ticket:
             if not self.started:
                 self._queued_seconds = total
             event = Finished(reason, usage, self._queued_seconds, self._first_token_seconds, total, detail)
+            self._on_end(self, reason)  # first, so that who reads the end finds it in the accounts
             self._send(event)
-        self._on_end(self, reason)
 
     def _say(self, text: str) -> None:
         if text:
