@@ -1,0 +1,1 @@
+"""New items from what happened in production and from documents, for a person to accept."""
