@@ -8,10 +8,20 @@ from typing import Final
 import click
 
 _PLACES: Final = {
+    "collect": "evaluations.commands.drafting:collect",
+    "compare": "evaluations.commands.comparing:compare",
+    "counterfactual": "evaluations.commands.counterfactual:counterfactual",
+    "gate": "evaluations.commands.gate:gate",
+    "judge": "evaluations.commands.judging:judge",
+    "judge-check": "evaluations.commands.judging:judge_check",
+    "keys": "evaluations.commands.gate:keys",
     "list": "evaluations.commands.listing:list_runs",
+    "report": "evaluations.commands.report:report",
     "run": "evaluations.commands.run:run",
     "score": "evaluations.commands.score:score",
     "show": "evaluations.commands.show:show",
+    "synthesize": "evaluations.commands.drafting:synthesize",
+    "trend": "evaluations.commands.comparing:trend",
 }
 
 

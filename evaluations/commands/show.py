@@ -12,8 +12,8 @@ from evaluations.commands.options import runs_option
 from evaluations.gate.policy import Floor
 from evaluations.metrics.aggregates import Figure, figures
 from evaluations.runs.records import ItemRecord, ItemScores, RunInfo
+from evaluations.runs.running import suite_of
 from evaluations.runs.store import RunStore
-from evaluations.suites.loading import find_suite, shipped_names
 from evaluations.timing import table
 
 
@@ -25,8 +25,8 @@ def show(run: str, runs: Path) -> int:
     store = RunStore.open(runs)
     try:
         info = store.run(run)
-        thresholds = find_suite(info.suite).thresholds if info.suite in shipped_names() else ()
-        click.echo(written(store, info, thresholds))
+        suite = suite_of(store, info.id)
+        click.echo(written(store, info, suite.thresholds if suite else ()))
     finally:
         store.close()
     return 0

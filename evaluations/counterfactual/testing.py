@@ -5,6 +5,8 @@ for each sampled book:  for each world:  ingest the world, ask the book's questi
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -24,12 +26,12 @@ Ask = Callable[[Workspace, str, Principal, SearchFilter], Produced]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A question whose labelled passages are all in one book."""
+    """A question whose labelled `passages` are all in one book."""
 
     id: str
     question: str
     book: str
-    passages: frozenset[str]
+    passages: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,12 @@ class Sample:
         """How many answers a whole test takes."""
         per_question = sum(len(askings(world)) for world in WORLDS)
         return per_question * sum(len(cases) for cases in self.cases.values())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of books and questions, 16 hexadecimal digits: equal for equal samples of equal data."""
+        content = [[repr(each) for each in self.books], [repr(each) for each in self.cases.items()]]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def sample(collection: Collection, *, books: int, tested: int, questions: int, seed: int) -> Sample:
@@ -74,7 +82,7 @@ def carry_out(
     for name, cases in small.cases.items():
         unchanged: dict[str, Produced] = {}
         for world in WORLDS:
-            passages = frozenset().union(*(case.passages for case in cases))
+            passages = frozenset(passage for case in cases for passage in case.passages)
             ingest(workspace, BookConnector("counterfactual", changed(small.books, name, passages, world)))
             names = {document.id: document.uri for document in workspace.registry.documents()}
             for case in cases:
@@ -95,7 +103,7 @@ def _cases(collection: Collection) -> dict[str, list[Case]]:
         books = {book_of[passage] for passage in relevant if passage in book_of}
         if len(books) == 1:
             (book,) = books
-            cases[book].append(Case(key, question, book, relevant))
+            cases[book].append(Case(key, question, book, tuple(sorted(relevant))))
     return cases
 
 

@@ -43,6 +43,12 @@ class Plan:
         return {item.id: item for each in self.data for item in each.items}
 
 
+def suite_of(store: RunStore, run_id: str) -> Suite | None:
+    """The suite that a run was made by, as it was then; None for a run that no suite made."""
+    kept = store.suite(run_id)
+    return Suite.model_validate_json(kept) if kept else None
+
+
 def read_data(suite: Suite, limit: int | None = None) -> tuple[DataSet, ...]:
     """The data sets of a suite, each cut to its first `limit` items. Raises `DataError` or `ConfigurationError`."""
     read = [load(source, suite.seed) for source in suite.data]
@@ -71,7 +77,9 @@ def start(plan: Plan, store: RunStore, resume: str | None, again: Again) -> RunI
     """A new run, or a cut one that goes on. Raises `ConfigurationError` when that one was made of something else."""
     planned_items = len(plan.items) * plan.suite.repeats
     if resume is None:
-        return store.create(plan.suite.name, plan.fingerprints, plan.targets[0].name, planned_items)
+        info = store.create(plan.suite.name, plan.fingerprints, plan.targets[0].name, planned_items)
+        store.keep_suite(info.id, plan.suite.model_dump_json())
+        return info
     info = store.run(resume)
     if info.state == "complete" and again == "missing":
         raise ConfigurationError(

@@ -1,6 +1,7 @@
 """Where runs are kept: an index in SQLite, and for each run a folder with files that only grow.
 
     FOLDER/index.sqlite
+    FOLDER/<run>/suite.json          the suite as it was
     FOLDER/<run>/items.jsonl         one line an item, written and synced as soon as it was produced
     FOLDER/<run>/scores-0001.jsonl   one file each time the run was scored; the last one counts
 
@@ -146,6 +147,15 @@ class RunStore:
         unfinished.unlink(missing_ok=True)
         _append(unfinished, b"".join(_SCORES.line(each) for each in scores))
         unfinished.rename(path)
+
+    def keep_suite(self, run_id: str, suite: str) -> None:
+        """Keep what the suite said when the run was made: its file may change, and may be an analyst's own."""
+        _append(self._folder / run_id / "suite.json", suite.encode())
+
+    def suite(self, run_id: str) -> str:
+        """What `keep_suite` was given; empty for a run that no suite made."""
+        path = self._folder / self.run(run_id).id / "suite.json"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def items(self, run_id: str) -> list[ItemRecord]:
         """The latest record of every item and repeat, in the order in which they were first produced."""

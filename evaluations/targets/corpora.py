@@ -6,7 +6,6 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,7 @@ from evaluations.suites.schema import Corpus, DataSource
 from evaluations.targets.base import Place
 from rag.bootstrap import Workspace, open_workspace
 from rag.errors import ConfigurationError, IndexMismatch
-from rag.ingestion import pipeline
-from rag.ingestion.run import Progress, Rules, Source
-from rag.ingestion.splitting import split
-from rag.models.embedding import open_embedding
+from rag.ingestion.run import Progress, Source
 from rag.settings import Settings, load_settings
 
 Show = Callable[[Progress], None]
@@ -51,7 +47,9 @@ def opened(
             yield workspace, _files(workspace)
         else:
             collection = _collection(source, data)
-            _ingest(workspace, collection, corpus.collection, show)
+            if collection.rulebooks:
+                connector = RulebookConnector(collection)
+                workspace.ingest_from([Source(connector, corpus.collection)], show, mass_delete="allow")
             yield workspace, _passages(workspace, collection)
     finally:
         workspace.close()
@@ -100,23 +98,6 @@ def _rulebook(passage: SourcePassage) -> Rulebook:
     name = hashlib.sha256(passage.key.encode()).hexdigest()[:12]
     page = Page(1, passage.text, 0, "", ())
     return Rulebook(name, title, (passage.key,), (page,), (passage.access,) if passage.access else ())
-
-
-def _ingest(workspace: Workspace, collection: Collection, name: str, show: Show) -> None:
-    if not collection.rulebooks:
-        return
-    settings = workspace.settings
-    encoder = open_embedding(settings.embedding, settings.data_dir / "models", "bulk")
-    rules = Rules(
-        tenant=settings.tenant,
-        split=partial(split, tokenizer=encoder.tokenizer, settings=settings.splitting),
-        window_chunks=settings.ingestion.window_chunks,
-        readers=1,
-        mass_delete_share=1.0,
-        mass_delete_floor=0,
-    )
-    source = Source(RulebookConnector(collection), name)
-    pipeline.ingest([source], workspace.stores, encoder, rules, progress=show, mass_delete="allow")
 
 
 def _files(workspace: Workspace) -> Place:

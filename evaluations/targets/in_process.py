@@ -16,7 +16,7 @@ from evaluations.runs.records import CitedQuote, Fingerprints, Produced, Retriev
 from evaluations.suites.schema import Task
 from evaluations.targets.base import Place
 from rag.bootstrap import Workspace
-from rag.domain import Answer, SearchFilter
+from rag.domain import Answer, Principal, SearchFilter
 from rag.errors import ModelError, NotFound
 from rag.query.events import AskRequest, Completed, StageFinished, Turn
 from rag.query.prompting import prompt_version
@@ -46,7 +46,7 @@ class PipelineTarget:
         """See `Target`."""
         if self._task == "search":
             return await asyncio.to_thread(self._search, item)
-        return await self._ask(item)
+        return await self.ask(_request(item), self._principal)
 
     def fingerprints(self, suite: str, data: str) -> Fingerprints:
         """See `Target`."""
@@ -81,11 +81,11 @@ class PipelineTarget:
             )
         return Produced(status="searched", passages=tuple(passages), timings={"total": seconds})
 
-    async def _ask(self, item: Item) -> Produced:
-        request = AskRequest(item.question, tuple(Turn(role, text) for role, text in item.history))
+    async def ask(self, request: AskRequest, principal: Principal) -> Produced:
+        """The answer to this principal, with what was retrieved for it."""
         retrieved: list[dict[str, Any]] = []
         read: list[dict[str, Any]] = []
-        async with aclosing(self._workspace.pipeline.stream(request, self._principal)) as events:
+        async with aclosing(self._workspace.pipeline.stream(request, principal)) as events:
             async for event in events:
                 if isinstance(event, StageFinished) and event.stage == "retrieve":
                     retrieved = event.detail["passages"]
@@ -127,6 +127,10 @@ class PipelineTarget:
             return self._workspace.registry.page(document_id, page).text[:_CHARACTERS]
         except NotFound:
             return ""
+
+
+def _request(item: Item) -> AskRequest:
+    return AskRequest(item.question, tuple(Turn(role, text) for role, text in item.history))
 
 
 class CheckTarget:
