@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from evaluations.commands.options import opened_store, runs_option
 from evaluations.compare.comparing import compare as compare_runs
@@ -35,7 +34,7 @@ def compare(
     if as_json:
         click.echo(json.dumps(asdict(found), ensure_ascii=False, indent=2))
     else:
-        Console(soft_wrap=True).print(compared_as_text(found))
+        click.echo(compared_as_text(found))
 
 
 @click.command()
@@ -64,4 +63,4 @@ def trend(*, suite: str, runs: Path, last: int, chosen: tuple[str, ...], as_json
         click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
     else:
         started = [each.started[5:16].replace("T", " ") for each in complete]
-        Console(soft_wrap=True).print(trend_as_text(started, rows, notes))
+        click.echo(trend_as_text(started, rows, notes))
