@@ -22,7 +22,8 @@ def read_model(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(_plain(content))
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is why another one is missing, so it is told first.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
         said = f"{where + ': ' if where else ''}{_reason(first)}"
         raise ConfigurationError(f"{path} line {line_of(content, first['loc'])}: {said}") from error

@@ -12,17 +12,16 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from evaluations.commands.options import CORPORA, opened_store, runs_option
+from evaluations.commands.options import CORPORA, runs_option
 from evaluations.commands.show import verdicts, written
-from evaluations.metrics.catalog import metric
 from evaluations.runs.producing import Again
-from evaluations.runs.running import carry_out, planned, read_data, rescore, start, suite_of
+from evaluations.runs.running import carry_out, planned, start
 from evaluations.runs.store import RunStore
 from evaluations.suites.loading import find_suite
 from evaluations.suites.schema import Suite
 from evaluations.targets.base import Target
 from evaluations.targets.http import KEY_VARIABLE, Api, HttpTarget
-from rag.errors import ConfigurationError, NotFound
+from rag.errors import NotFound
 from rag.ingestion.run import Progress as Ingested
 
 
@@ -125,19 +124,3 @@ def _bar(name: str) -> Iterator[tuple[Callable[[int], Callable[[], None]], Calla
             return lambda: bar.advance(items)
 
         yield begin, ingested
-
-
-@click.command()
-@click.argument("run")
-@runs_option
-def score(run: str, runs: Path) -> int:
-    """Score RUN again, with the metrics of its suite as they are computed now; nothing is produced anew."""
-    with opened_store(runs) as store:
-        info = store.run(run)
-        suite = suite_of(store, info.id)
-        if suite is None:
-            raise ConfigurationError(f"the run {info.id} was made by no suite, so there is nothing to score it with")
-        items = {item.id: item for each in read_data(suite) for item in each.items}
-        rescore(items, [metric(name) for name in suite.metrics], store, info.id)
-        click.echo(written(store, info, suite.thresholds))
-    return 0

@@ -6,25 +6,24 @@ from pathlib import Path
 
 import click
 
-from evaluations.commands.options import runs_option
+from evaluations.commands.options import opened_store, runs_option
 from evaluations.commands.show import written
-from evaluations.runs.running import rescore
-from evaluations.runs.store import RunStore
+from evaluations.runs.running import rescore, suite_of
 from evaluations.suites.loading import find_suite
+from rag.errors import ConfigurationError
 
 
 @click.command()
 @click.argument("run")
-@click.option("--suite", help="The path of the suite, where it is none of those that come with BankSight.")
+@click.option("--suite", "changed", help="Another suite over the same data.  [default: as it was when RUN was made]")
 @runs_option
-def score(run: str, suite: str | None, runs: Path) -> int:
+def score(run: str, changed: str | None, runs: Path) -> int:
     """Score RUN again without producing anything. Earlier scores stay beside the new ones."""
-    store = RunStore.open(runs)
-    try:
+    with opened_store(runs) as store:
         info = store.run(run)
-        chosen = find_suite(suite or info.suite)
-        rescore(chosen, store, info.id)
-        click.echo(written(store, info, chosen.thresholds))
-    finally:
-        store.close()
+        suite = find_suite(changed) if changed else suite_of(store, info.id)
+        if suite is None:
+            raise ConfigurationError(f"the run {info.id} was made by no suite, so there is nothing to score it with")
+        rescore(suite, store, info.id)
+        click.echo(written(store, info, suite.thresholds))
     return 0

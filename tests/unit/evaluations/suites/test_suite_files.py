@@ -46,8 +46,8 @@ def test_a_whole_suite_is_read(tmp_path: Path) -> None:
         (WHOLE.replace("{metric: token_f1", "{metric: rouge_l"), r"'rouge_l' is on a metric that the suite does not"),
         (WHOLE.replace("  - token_f1\n", "  - ndcg@10\n"), r"the metric 'ndcg@10' stands twice"),
         (WHOLE.replace("title: My", 'title: "My'), r"this is not YAML"),
-        ("- a\n", r"a suite is a mapping"),
-        ("", r"a suite is a mapping"),
+        ("- a\n", r"this file holds no mapping of names to values"),
+        ("", r"this file holds no mapping of names to values"),
         ("name: mine\ntitle: x\n", r"line 1: a suite needs data and metrics"),
     ],
 )
