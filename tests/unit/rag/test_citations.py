@@ -148,7 +148,7 @@ def test_a_figure_cites_its_row_and_a_figure_of_another_row_or_year_is_withheld(
 
 
 def test_a_statement_about_somebody_whom_the_citation_does_not_name_is_unsupported() -> None:
-    text = "It is set out that Wachovia Bancorp determined within 10 business days whether an error occurred. [1]"
+    text = "There Wachovia Bancorp shall determine whether an error occurred within 10 business days of a notice. [1]"
     verdict = judge(Statement("", text), EVIDENCE, "overlap", CHECK)
     assert (verdict.supported, verdict.reason) == (False, "the cited passage does not name what it names")
 
