@@ -240,12 +240,15 @@ def broken(tiny_mistral: Path) -> tuple[SlotsEngine, Broken]:
 
 async def test_a_crash_fails_all_requests_and_later_ones_are_refused(broken: tuple[SlotsEngine, Broken]) -> None:
     engine, model = broken
+    both_submitted = threading.Event()
 
     def crash() -> None:
+        assert_set(both_submitted)
         raise RuntimeError("CUDA error: device-side assert triggered")
 
     model.fault = crash
     asked = [ask(engine), ask(engine, PROMPTS[1])]
+    both_submitted.set()
     for _, finished in await asyncio.gather(*map(finish, asked)):
         assert finished.reason == "failed"
         assert "slots stopped: RuntimeError: CUDA error" in finished.detail
