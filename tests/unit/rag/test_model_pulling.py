@@ -19,7 +19,7 @@ import pytest
 
 from rag.errors import ConfigurationError, ModelError, StorageUnavailable, WeightsRejected
 from rag.models.checking import check
-from rag.models.fetching import FolderSource, WebSource, hub_source, source_at
+from rag.models.fetching import FolderSource, hub_source, source_at
 from rag.models.manifest import Manifest, PinnedFile
 from rag.models.pulling import pull
 
@@ -379,17 +379,6 @@ def test_a_read_only_cache_is_used_when_complete_and_named_when_not(
     assert "CACHE_DIR" in text
 
 
-def test_a_mounted_folder_is_a_source(tmp_path: Path, target: Path, pull_tiny: Callable[..., Watching]) -> None:
-    pull_tiny()
-    other = tmp_path / "other"
-    pull(TINY, other, source_at(str(target)), Watching())
-    assert check(other, TINY) == ()
-    (target / "config.json").unlink()
-    (other / "config.json").unlink()
-    with pytest.raises(ModelError, match=r"has no config\.json"):
-        pull(TINY, other, source_at(str(target)), Watching())
-
-
 def test_an_object_store_keeps_its_signature_and_shows_it_to_nobody(
     hub: Hub, url: str, target: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -409,10 +398,3 @@ def test_an_object_store_keeps_its_signature_and_shows_it_to_nobody(
 def test_a_token_is_sent_to_the_hub(hub: Hub, url: str, target: Path) -> None:
     pull(TINY, target, hub_source(TINY, url, "hf_token"), Watching())
     assert hub.authorizations == {"Bearer hf_token"}
-
-
-@pytest.mark.parametrize("place", ["s3://bucket/model", "oss://bucket/model", "/no/such/folder"])
-def test_a_source_that_cannot_be_read_is_a_configuration_error(place: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"https:// URL"):
-        source_at(place)
-    assert isinstance(source_at("https://store.example/models"), WebSource)
