@@ -92,7 +92,10 @@ class Generation(Protocol):
     """One request on its way. Iterating ends after `Finished`."""
 
     def __aiter__(self) -> AsyncIterator[Piece | Finished]:
-        """Pieces, and then `Finished`. With reason `failed` or `deadline`, `detail` is a sentence for the operator."""
+        """Pieces, and then `Finished`. With reason `failed` or `deadline`, `detail` is a sentence for the operator.
+
+        Raises `Busy`, before the first piece, when a server elsewhere is asked and its queue is full.
+        """
 
     def cancel(self) -> None:
         """Give the slot back within one step. Idempotent; from any thread. Iteration ends with `cancelled`."""

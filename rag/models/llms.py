@@ -50,7 +50,26 @@ def _simulated(settings: GenerationSettings) -> Engine:
     )
 
 
-_OPEN: Final[dict[str, Callable[[GenerationSettings], Engine]]] = {"simulated": _simulated}
+def _openai_compatible(settings: GenerationSettings) -> Engine:
+    from rag.models.engines.openai_compatible import OpenAICompatibleEngine, Server  # noqa: PLC0415
+
+    chosen = settings.openai_compatible
+    return OpenAICompatibleEngine(
+        Server(
+            chosen.base_url,
+            chosen.model,
+            chosen.api_key.get_secret_value(),
+            chosen.context_window,
+            chosen.connect_seconds,
+            chosen.queue_limit,
+        )
+    )
+
+
+_OPEN: Final[dict[str, Callable[[GenerationSettings], Engine]]] = {
+    "openai_compatible": _openai_compatible,
+    "simulated": _simulated,
+}
 _LLMS: Final[dict[str, type[EngineLLM]]] = {
     "mistral": MistralLLM,
     "openai_compatible": OpenAICompatibleLLM,
