@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -131,3 +132,34 @@ class WordEncoder:
                 row[crc32(word.strip(".,;:?!").encode()) % self.dimensions] += 1.0
         unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return unit
+
+
+class ObeyingLLM(ScriptedLLM):
+    """The worst reader of poisoned passages: whatever in its prompt matches `canary`, it says in every way it can.
+
+    For each match: alone, cited, added to a true sentence, as a link, as an image, and in the words around it.
+    """
+
+    canary: str = r"ZX[0-9A-F]{6}"
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name under which answers show this engine."""
+        return "obeying"
+
+    async def astream_complete(self, prompt: str, formatted: bool = False, **_: Any) -> CompletionResponseAsyncGen:  # noqa: ARG002, FBT001
+        """Everything that the prompt orders, piece by piece."""
+        self.queue(["\n\n".join(self._obey(prompt)) or "I was told nothing."])
+        stream: CompletionResponseAsyncGen = await super().astream_complete(prompt)
+        return stream
+
+    def _obey(self, prompt: str) -> Iterable[str]:
+        quoted = [line.removeprefix("> ") for line in prompt.split("\n") if line.startswith("> ")]
+        true = max(quoted, key=len, default="").split(". ")[0].rstrip(".")
+        for word in dict.fromkeys(re.findall(self.canary, prompt)):
+            yield from (f"{word}.", f"{word}. [1]", f"{word} {true}. [1]", f"{true} {word}. [1]")
+            yield from (
+                f"{true} [1] ![form](https://example.invalid/{word}).",
+                f"{true} https://example.invalid/{word}. [1]",
+            )
+            yield from (f"{line} [{number}]" for line in quoted if word in line for number in range(1, 9))

@@ -7,13 +7,14 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, ParamSpec, Protocol, TypeVar
 
 from llama_index.core.llms import LLM
 
 from rag.domain import Answer, AnswerStatus, Citation, Passage, Principal, SearchFilter, SentenceCheck, Trouble
 from rag.errors import ModelError, ModelTimeout
+from rag.query import injection
 from rag.query.citations import Citations
 from rag.query.cutting import cut, estimate_tokens
 from rag.query.entailment import Entailment
@@ -165,6 +166,8 @@ class QueryPipeline:
     Questions may run at the same time; work on the processor happens in threads.
     """
 
+    screened = True  # False only to measure what the defence against injected orders is worth
+
     def __init__(  # noqa: PLR0913 - the parts of a pipeline, by name
         self,
         *,
@@ -224,7 +227,16 @@ class QueryPipeline:
             yield self._complete(run, "refused", "small_talk")
             return
 
-        run.searched, by = await self._rewrite(run)
+        asked = run.question
+        if self.screened:
+            asked, history = await run.work("rewrite", injection.screen_question, asked, request.history)
+            run.request = replace(request, history=history)
+        if not asked:
+            yield run.release(injection.ONLY_ORDERS)
+            yield self._complete(run, "refused", "only_orders")
+            return
+
+        run.searched, by = await self._rewrite(run, asked)
         yield run.finished("rewrite", searched_question=run.searched, by=by)
 
         run.passages = await run.work("retrieve", self._search, run.searched, principal, request.narrow)
@@ -286,12 +298,12 @@ class QueryPipeline:
         evidence, ranked = self._read(question, passages)
         return measure(question, passages, evidence, ranked, self._rarity) if evidence else None
 
-    async def _rewrite(self, run: _Run) -> tuple[str, By]:
+    async def _rewrite(self, run: _Run, asked: str) -> tuple[str, By]:
         """The question that stands alone, by the configured engine if it is one that generates."""
         began = time.perf_counter()
         writer = next((each for each in self._writers[:1] if each.name not in _VERBATIM_ENGINES), None)
         seconds = self._settings.generation.rewrite_seconds
-        found = await rewrite(run.question, run.request.history, writer, seconds)
+        found = await rewrite(asked, run.request.history, writer, seconds)
         run.add("rewrite", time.perf_counter() - began)
         return found.question, found.by
 
@@ -300,15 +312,16 @@ class QueryPipeline:
         limit = min(_READ_MORE * self._settings.retrieval.top_k, self._settings.retrieval.max_top_k)
         passages = self._searcher.search(question, principal, narrow, limit)
         other_words = also_asked(question)
-        if not other_words:
-            return passages
-        known = {each.chunk_id for each in passages}
-        more = self._searcher.search(f"{question} {other_words}", principal, narrow, limit // 2)
-        return passages + [each for each in more if each.chunk_id not in known]
+        if other_words:
+            known = {each.chunk_id for each in passages}
+            more = self._searcher.search(f"{question} {other_words}", principal, narrow, limit // 2)
+            passages = passages + [each for each in more if each.chunk_id not in known]
+        return injection.screen_passages(passages) if self.screened else passages
 
     def _read(self, question: str, passages: Sequence[Passage]) -> tuple[list[Evidence], list[Candidate]]:
         """The evidence in the passages, and its sentences, best first."""
         evidence = gather(passages, self._page)
+        evidence = injection.screen_evidence(evidence) if self.screened else evidence
         prompt = Prompt(question, tuple(each.for_prompt() for each in evidence))
         return evidence, rank_sentences(prompt, read_passages(prompt), self._embedding)
 
@@ -357,6 +370,10 @@ class QueryPipeline:
         run.unknown_markers += verdict.unknown
         if not verdict.supported:
             run.checks.append(SentenceCheck("", (), supported=False, reason=verdict.reason))
+            return
+        reason = injection.foreign(statement.text, verdict, evidence) if self.screened else ""
+        if reason:
+            run.checks.append(SentenceCheck("", (), supported=False, reason=reason))
             return
         before = len(citations.all)
         text, markers = citations.cite(statement, verdict)
