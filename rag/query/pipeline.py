@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, ParamSpec, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol
 
 from llama_index.core.llms import LLM
 
-from rag.domain import Answer, AnswerStatus, Citation, Passage, Principal, SearchFilter, SentenceCheck, Trouble
-from rag.errors import ModelError, ModelTimeout
+from rag.domain import Answer, AnswerStatus, Citation, Passage, Principal, SearchFilter, SentenceCheck
+from rag.errors import ModelError
 from rag.query import injection
 from rag.query.citations import Citations
 from rag.query.cutting import cut, estimate_tokens
@@ -24,19 +23,17 @@ from rag.query.events import (
     Completed,
     DraftWritten,
     Event,
-    SentenceReleased,
-    Stage,
-    StageFinished,
 )
 from rag.query.evidence import Evidence, ReadPage, gather
 from rag.query.follow_ups import By, rewrite
-from rag.query.generating import Attempt, Writer, notice, write, writers
+from rag.query.generating import Writer, write, writers
 from rag.query.grounding import Mode, Verdict
 from rag.query.prompting import NOT_IN_THE_DOCUMENTS, Prompt, build_prompt, prompt_version
 from rag.query.questions import clean_question
 from rag.query.refusal import AnswerabilityModel, refusal_text, shipped_model
 from rag.query.routing import escalation_topic
-from rag.query.scope import OFF_TOPIC_REPLY, Scope, shipped_scope_model
+from rag.query.run import Reply, Run
+from rag.query.scope import OFF_TOPIC_REPLY, shipped_scope_model
 from rag.query.selecting import Candidate, rank_sentences, read_passages
 from rag.query.signals import Signals, measure, rarity_from
 from rag.query.similarity import SentenceEncoder
@@ -45,9 +42,6 @@ from rag.query.statements import Statement
 from rag.query.verification import Verification
 from rag.query.words import also_asked
 from rag.settings import Settings
-
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
 _READ_MORE: Final = 2  # times as many passages are read for their sentences as are given to the engine
 _CERTAIN: Final = 0.8  # probability of an answer from which it is given although the question seems off topic
@@ -73,89 +67,6 @@ class Corpus(Protocol):
 
     def count(self, principal: Principal, narrow: SearchFilter) -> int:
         """How many documents a search covers."""
-
-
-@dataclass(slots=True)
-class _Run:
-    """One question on its way through the stages."""
-
-    request: AskRequest
-    principal: Principal
-    snapshot: int
-    question: str = ""
-    searched: str = ""
-    confidence: float = 0.0
-    scope: Scope = "in_scope"
-    passages: Sequence[Passage] = ()
-    checks: list[SentenceCheck] = field(default_factory=list)
-    pieces: list[str] = field(default_factory=list)
-    unknown_markers: int = 0
-    writer: Writer | None = None
-    trouble: Trouble | None = None  # of the last engine that was asked
-    degraded: Trouble | None = None  # of the first one that was in trouble
-    broke_off: bool = False  # the engine that wrote the answer did not finish it
-    tokens: dict[str, int] = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
-    began: float = field(default_factory=time.perf_counter)
-
-    async def work(
-        self, stage: Stage, step: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
-    ) -> Result:
-        """Do a step of a stage in a thread and add its time to the stage."""
-        began = time.perf_counter()
-        try:
-            return await asyncio.to_thread(step, *args, **kwargs)
-        finally:
-            self.add(stage, time.perf_counter() - began)
-
-    def attempts(self, writers: Sequence[Writer]) -> Iterator[Attempt]:
-        """An attempt with each engine in turn, until one made sense or something was released, which stays."""
-        for self.writer in writers:
-            self.checks.clear()  # of what another engine wrote, nothing stands in the answer
-            yield Attempt(self.writer)
-            if self.trouble is None or self.pieces:
-                return
-
-    def attempted(self, attempt: Attempt) -> None:
-        """Note what an attempt took, and what was wrong with it."""
-        self.trouble = attempt.trouble
-        if self.trouble is None and not self.pieces and not attempt.declined:
-            self.trouble = "unsupported" if attempt.statements else "empty"
-        self.degraded = self.degraded or self.trouble
-        self.broke_off = self.trouble is not None and bool(self.pieces)
-        useless = self.trouble is not None and not self.pieces
-        self.add("abandoned" if useless else "generate", attempt.seconds)
-        if not useless:
-            self.tokens = attempt.tokens
-            if attempt.first_token_seconds is not None:
-                self.timings["first_token"] = attempt.first_token_seconds
-
-    def notice(self, status: AnswerStatus) -> str:
-        """What people are told when not everything went as configured."""
-        if self.degraded is None:
-            return ""
-        return notice(self.degraded, "refused" if status == "refused" else "broken_off" if self.broke_off else "quoted")
-
-    def raise_if_dead(self) -> None:
-        """Raise `ModelError` when there is no answer because no engine works."""
-        if self.trouble == "slow":
-            raise ModelTimeout("the answering engine took too long; ask again, or ask for less at once")
-        if self.trouble in ("failed", "unavailable"):
-            raise ModelError("the answering engine failed; ask again, and tell the operator if it stays so")
-
-    def add(self, name: str, seconds: float) -> None:
-        """Add to the time of a stage."""
-        self.timings[name] = self.timings.get(name, 0.0) + seconds
-
-    def finished(self, stage: Stage, **detail: Any) -> StageFinished:
-        """The event that ends a stage."""
-        return StageFinished(stage, self.timings.get(stage, 0.0), detail)
-
-    def release(self, text: str) -> SentenceReleased:
-        """Take a verified piece into the answer."""
-        self.pieces.append(text if self.pieces else text.lstrip())
-        self.timings.setdefault("first_sentence", time.perf_counter() - self.began)
-        return SentenceReleased(len(self.pieces) - 1, self.pieces[-1])
 
 
 class QueryPipeline:
@@ -211,49 +122,27 @@ class QueryPipeline:
         A piece is released once it is verified, after the citations that it uses. Closing the stream stops the work
         at the next stage or sentence.
         """
-        run = _Run(request, principal, await asyncio.to_thread(lambda: self._catalog.snapshot))
+        run = Run(request, principal, await asyncio.to_thread(lambda: self._catalog.snapshot))
         run.question = await run.work("check", clean_question, request.question, self._settings.question.max_characters)
-        topic = await run.work("check", escalation_topic, run.question)
+        reply = await run.work("check", self._at_once, run)
         yield run.finished("check")
-
-        if topic:
-            yield run.release(self._settings.contacts.text(topic))
-            yield self._complete(run, "escalated", topic)
+        if reply:
+            yield run.release(reply.text)
+            yield self._complete(run, reply.status, reply.reason)
             return
 
-        talk = small_talk(run.question)
-        if talk:
-            yield run.release(small_talk_reply(talk))
-            yield self._complete(run, "refused", "small_talk")
-            return
-
-        asked = run.question
-        if self.screened:
-            asked, history = await run.work("rewrite", injection.screen_question, asked, request.history)
-            run.request = replace(request, history=history)
-        if not asked:
-            yield run.release(injection.ONLY_ORDERS)
-            yield self._complete(run, "refused", "only_orders")
-            return
-
-        run.searched, by = await self._rewrite(run, asked)
+        run.searched, by = await self._rewrite(run)
         yield run.finished("rewrite", searched_question=run.searched, by=by)
 
         run.passages = await run.work("retrieve", self._search, run.searched, principal, request.narrow)
         yield run.finished("retrieve", passages=[_shown(each) for each in run.passages])
 
         evidence, run.confidence = await run.work("decide", self._decide, run.searched, run.passages)
-        run.scope = await run.work("decide", self._scope, run.searched)
-        answerable = bool(evidence) and run.confidence >= self._threshold
-        yield run.finished("decide", confidence=round(run.confidence, 4), answerable=answerable)
-        if run.confidence < _CERTAIN and run.scope != "in_scope":
-            chat = run.scope == "chitchat"
-            yield run.release(small_talk_reply("identity") if chat else OFF_TOPIC_REPLY)
-            yield self._complete(run, "refused", "small_talk" if chat else "off_topic")
-            return
-        if not answerable:
-            yield run.release(self._refusal(run))
-            yield self._complete(run, "refused", "not_in_documents")
+        reply = await run.work("decide", self._declined, run, evidence)
+        yield run.finished("decide", confidence=round(run.confidence, 4), answerable=reply is None)
+        if reply:
+            yield run.release(reply.text)
+            yield self._complete(run, reply.status, reply.reason)
             return
 
         for attempt in run.attempts(self._writers):
@@ -276,12 +165,33 @@ class QueryPipeline:
             run.raise_if_dead()
             yield run.release(self._refusal(run))
             yield self._complete(run, "refused", "unsupported" if withheld else "not_in_documents")
-        elif run.broke_off:
-            yield self._complete(run, "partial", "broken_off", citations.all)
-        elif withheld:
-            yield self._complete(run, "partial", "sentences_withheld", citations.all)
-        else:
-            yield self._complete(run, "answered", "", citations.all)
+            return
+        status, reason = _outcome(run, withheld)
+        yield self._complete(run, status, reason, citations.all)
+
+    def _at_once(self, run: Run) -> Reply | None:
+        """The reply to what needs a person, is small talk or gives nothing but orders; no document is looked at."""
+        topic = escalation_topic(run.question)
+        if topic:
+            return Reply(self._settings.contacts.text(topic), "escalated", topic)
+        talk = small_talk(run.question)
+        if talk:
+            return Reply(small_talk_reply(talk), "refused", "small_talk")
+        run.asked, run.history = run.question, run.request.history
+        if self.screened:
+            run.asked, run.history = injection.screen_question(run.question, run.request.history)
+        return None if run.asked else Reply(injection.ONLY_ORDERS, "refused", "only_orders")
+
+    def _declined(self, run: Run, evidence: Sequence[Evidence]) -> Reply | None:
+        """The reply to what is off topic, or has no answer in the documents."""
+        scope = shipped_scope_model().decide(self._embedding.embed([run.searched])[0])
+        if run.confidence < _CERTAIN and scope == "chitchat":
+            return Reply(small_talk_reply("identity"), "refused", "small_talk")
+        if run.confidence < _CERTAIN and scope != "in_scope":
+            return Reply(OFF_TOPIC_REPLY, "refused", "off_topic")
+        if not evidence or run.confidence < self._threshold:
+            return Reply(self._refusal(run), "refused", "not_in_documents")
+        return None
 
     @property
     def _answerability(self) -> AnswerabilityModel:
@@ -298,12 +208,12 @@ class QueryPipeline:
         evidence, ranked = self._read(question, passages)
         return measure(question, passages, evidence, ranked, self._rarity) if evidence else None
 
-    async def _rewrite(self, run: _Run, asked: str) -> tuple[str, By]:
+    async def _rewrite(self, run: Run) -> tuple[str, By]:
         """The question that stands alone, by the configured engine if it is one that generates."""
         began = time.perf_counter()
         writer = next((each for each in self._writers[:1] if each.name not in _VERBATIM_ENGINES), None)
         seconds = self._settings.generation.rewrite_seconds
-        found = await rewrite(asked, run.request.history, writer, seconds)
+        found = await rewrite(run.asked, run.history, writer, seconds)
         run.add("rewrite", time.perf_counter() - began)
         return found.question, found.by
 
@@ -347,11 +257,8 @@ class QueryPipeline:
         short = cut(whole, self._embedding, self._settings.generation.passage_tokens, count)
         return [evidence[index] for index in short.kept], build_prompt(short.prompt)
 
-    def _scope(self, question: str) -> Scope:
-        return shipped_scope_model().decide(self._embedding.embed([question])[0])
-
     async def _verify(
-        self, statement: Statement, evidence: Sequence[Evidence], citations: Citations, run: _Run
+        self, statement: Statement, evidence: Sequence[Evidence], citations: Citations, run: Run
     ) -> AsyncGenerator[Event, None]:
         """Release the statement's sentences with their citations, or withhold them: their words then go nowhere."""
         if NOT_IN_THE_DOCUMENTS in statement.text.upper():
@@ -361,18 +268,24 @@ class QueryPipeline:
         async with aclosing(self._verification.verdicts(statement, evidence, mode)) as verdicts:
             async for sentence, verdict in verdicts:
                 run.add("verify", time.perf_counter() - began)
-                for event in self._judged(sentence, verdict, citations, run):
+                for event in self._judged(sentence, verdict, evidence, citations, run):
                     yield event
                 began = time.perf_counter()
 
-    def _judged(self, statement: Statement, verdict: Verdict, citations: Citations, run: _Run) -> Iterator[Event]:
+    def _judged(
+        self,
+        statement: Statement,
+        verdict: Verdict,
+        evidence: Sequence[Evidence],
+        citations: Citations,
+        run: Run,
+    ) -> Iterator[Event]:
         """What is sent of a sentence with this verdict."""
         run.unknown_markers += verdict.unknown
-        if not verdict.supported:
-            run.checks.append(SentenceCheck("", (), supported=False, reason=verdict.reason))
-            return
-        reason = injection.foreign(statement.text, verdict, evidence) if self.screened else ""
-        if reason:
+        reason = verdict.reason
+        if verdict.supported:
+            reason = injection.foreign(statement.text, verdict, evidence) if self.screened else ""
+        if reason or not verdict.supported:
             run.checks.append(SentenceCheck("", (), supported=False, reason=reason))
             return
         before = len(citations.all)
@@ -382,14 +295,14 @@ class QueryPipeline:
             yield CitationReleased(citation)
         yield run.release(statement.gap + text)
 
-    def _refusal(self, run: _Run) -> str:
+    def _refusal(self, run: Run) -> str:
         narrow = run.request.narrow
         names = self._catalog.collections(run.principal)
         searched = [name for name in names if not narrow.collections or name in narrow.collections]
         count = self._catalog.count(run.principal, narrow)
         return refusal_text(run.passages, count, searched, self._settings.refusal.contact)
 
-    def _complete(self, run: _Run, status: AnswerStatus, reason: str, citations: Sequence[Citation] = ()) -> Completed:
+    def _complete(self, run: Run, status: AnswerStatus, reason: str, citations: Sequence[Citation] = ()) -> Completed:
         run.timings["total"] = time.perf_counter() - run.began
         writer = run.writer or self._writers[0]
         answer = Answer(
@@ -412,6 +325,13 @@ class QueryPipeline:
             tokens=dict(run.tokens),
         )
         return Completed(answer)
+
+
+def _outcome(run: Run, withheld: int) -> tuple[AnswerStatus, str]:
+    """Status and reason of an answer that says something."""
+    if run.broke_off:
+        return "partial", "broken_off"
+    return ("partial", "sentences_withheld") if withheld else ("answered", "")
 
 
 def _shown(passage: Passage) -> dict[str, Any]:
