@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from rag.errors import ConfigurationError
+from rag.settings_files import from_environment, merge, read_yaml
 
-ENVIRONMENT_PREFIX = "BANKSIGHT__"
 EngineName = Literal["extractive", "mistral", "huggingface", "openai_compatible", "simulated"]
-_PLACEHOLDER = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}]*))?\}")
 
 
 class Section(BaseModel):
@@ -333,9 +330,9 @@ def load_settings(
     folder = (config_dir or Path(environment.get("BANKSIGHT_CONFIG_DIR") or _beside_package())).resolve()
     merged: dict[str, Any] = {}
     for name in ("base", profile):
-        merged = _merge(merged, _read_yaml(folder / f"{name}.yaml", environment))
-    merged = _merge(merged, _from_environment(environment))
-    merged = _merge(merged, dict(overrides or {}))
+        merged = merge(merged, read_yaml(folder / f"{name}.yaml", environment))
+    merged = merge(merged, from_environment(environment))
+    merged = merge(merged, dict(overrides or {}))
     root = folder.parent
     merged["profile"], merged["root"] = profile, root
     try:
@@ -352,66 +349,6 @@ def load_settings(
 
 def _beside_package() -> Path:
     return Path(__file__).parent.parent / "configs"
-
-
-def _read_yaml(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError as error:
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem != "base")) or "none"
-        raise ConfigurationError(f"there is no {path}; profiles found: {known}; set BANKSIGHT_PROFILE") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} must hold a mapping of sections")
-    filled: dict[str, Any] = _fill(content, environment, f"{path}", "")
-    return filled
-
-
-def _fill(value: Any, environment: Mapping[str, str], file: str, key: str) -> Any:
-    """`value` with every ${VAR} and ${VAR:default} replaced. A lone placeholder is read as YAML, so `2` is a number."""
-    if isinstance(value, dict):
-        return {k: _fill(v, environment, file, f"{key}.{k}".lstrip(".")) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_fill(v, environment, file, f"{key}[{i}]") for i, v in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-
-    def replace(match: re.Match[str]) -> str:
-        found = environment.get(match["name"], match["default"])
-        if found is None:
-            raise ConfigurationError(f"{file}: {key} needs the environment variable {match['name']}; set it")
-        return found
-
-    replaced = _PLACEHOLDER.sub(replace, value)
-    if _PLACEHOLDER.fullmatch(value):
-        return yaml.safe_load(replaced) if re.fullmatch(r"-?\d+(\.\d+)?|true|false", replaced) else replaced
-    return replaced
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """`BANKSIGHT__RETRIEVAL__TOP_K=5` becomes `{"retrieval": {"top_k": 5}}`; values are read as YAML."""
-    found: dict[str, Any] = {}
-    for name, text in environment.items():
-        if not name.startswith(ENVIRONMENT_PREFIX):
-            continue
-        *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-        place = found
-        for section in sections:
-            place = place.setdefault(section, {})
-        try:
-            place[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigurationError(f"the environment variable {name} is not valid YAML: {error}") from error
-    return found
-
-
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged
 
 
 def _explain(error: Exception) -> str:
