@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,15 +15,33 @@ _YES = frozenset({"true", "yes", "1", "answerable", "partial"})
 _NO = frozenset({"false", "no", "0", "unanswerable", "underspecified"})
 
 
-def question(row: Row, source: DataSource, locked: Set[str]) -> Item:
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """The rows that nobody may read, by id, and what all others say: `readable` is their texts, folded."""
+
+    rows: Set[str]
+    readable: str
+
+    def leaks(self, text: str) -> bool:
+        """Whether this text can come only from a hidden row."""
+        return folded(text) not in self.readable
+
+
+def folded(text: str) -> str:
+    """The text as leaks are looked for: in one case, with single blanks."""
+    return " ".join(text.split()).casefold()
+
+
+def question(row: Row, source: DataSource, hidden: Hidden) -> Item:
     """A question with what is wanted: answers, pages, documents, quotes, forbidden texts, or that it be refused."""
     item_id = row.text("id")
     relevant = dict.fromkeys(_pages(row), 1.0)
     spans = [span for span in row.values.get("spans") or () if len(span["value"]) > 4]
     forbidden = _texts(row, "forbidden")
     asked = row.text("question") if "question" in row.values else _without(row.text("text"), spans)
-    if item_id in locked:  # what must not be seen must not come out, and the question must not hold it
-        forbidden += tuple(span["value"] for span in spans if span["value"].lower() not in asked.lower())
+    if item_id in hidden.rows:  # what must not be seen must not come out, unless the question or an open row holds it
+        values = (span["value"] for span in spans)
+        forbidden += tuple(each for each in values if folded(each) not in folded(asked) and hidden.leaks(each))
     wanted = Wanted(
         answers=_texts(row, "answers") or _texts(row, "answer"),
         scale=str(row.values.get("scale") or ""),
@@ -37,7 +56,7 @@ def question(row: Row, source: DataSource, locked: Set[str]) -> Item:
     return Item(item_id, asked, wanted, (), (), "", _slices(row, source), _cluster(row, source))
 
 
-def conversation(row: Row, source: DataSource, locked: Set[str]) -> Item:  # noqa: ARG001 - one form for all
+def conversation(row: Row, source: DataSource, hidden: Hidden) -> Item:  # noqa: ARG001 - one form for all
     """The last turn is asked after the others; the passages that came with it are the relevant ones."""
     turns = [_turn(row, each) for each in row.values.get("turns") or ()]
     if not turns or turns[-1][0] != "user":
@@ -54,7 +73,7 @@ def conversation(row: Row, source: DataSource, locked: Set[str]) -> Item:  # noq
     )
 
 
-def statement(row: Row, source: DataSource, locked: Set[str]) -> Item:  # noqa: ARG001 - one form for all
+def statement(row: Row, source: DataSource, hidden: Hidden) -> Item:  # noqa: ARG001 - one form for all
     """A statement, what it is checked against, and whether that supports it."""
     label = row.text("label")
     evidence = _texts(row, "evidence")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluations.datasets.beir import read_collection
-from evaluations.datasets.forms import conversation, question, statement
+from evaluations.datasets.forms import Hidden, conversation, folded, question, statement
 from evaluations.datasets.items import DataSet, Item, SourcePassage, Wanted
 from evaluations.datasets.rows import DataError, Row, read_rows, require_unique
 from evaluations.suites.schema import Corpus, DataSource, Place
@@ -62,9 +62,13 @@ def _rows(path: Path, source: DataSource) -> tuple[list[Item], list[SourcePassag
     if source.contexts:
         rows = _joined(rows, data_path(source.contexts, source.place))
     passages = _passages(rows, source.corpus)
-    locked = {passage.key for passage in passages if passage.access}
-    form = _FORMS[source.format]
-    return [form(row, source, locked) for row in rows], passages
+    form, hidden = _FORMS[source.format], _hidden(passages)
+    return [form(row, source, hidden) for row in rows], passages
+
+
+def _hidden(passages: Sequence[SourcePassage]) -> Hidden:
+    readable = "\n".join(folded(f"{each.title} {each.text}") for each in passages if not each.access)
+    return Hidden(frozenset(each.key for each in passages if each.access), readable)
 
 
 def _kept(row: Row, where: Mapping[str, str]) -> bool:

@@ -146,6 +146,18 @@ def test_personal_data_of_locked_rows_are_forbidden_and_cut_out_of_the_question(
     assert data.passages[0].access == "payroll"
 
 
+def test_what_an_open_row_says_too_is_not_forbidden(tmp_path: Path) -> None:
+    rows = [
+        {"id": "p", "text": "Pay Maria Gomez 7431 euros", "spans": [
+            {"start": 4, "end": 15, "value": "Maria Gomez"}, {"start": 16, "end": 26, "value": "7431 euros"}]},
+        {"id": "q", "text": "Yesterday MARIA\nGOMEZ called", "spans": []},
+    ]  # fmt: skip
+    _write(tmp_path / "p.jsonl", rows)
+    half = Corpus(kind="rows", access="payroll", access_share=0.5)
+    assert [each.access for each in load(_source("p.jsonl", "questions", corpus=half), 1).passages] == ["payroll", ""]
+    assert [each.wanted.forbidden for each in _load("p.jsonl", "questions", corpus=half)] == [("7431 euros",), ()]
+
+
 def test_a_sample_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     _write(tmp_path / "q.jsonl", [{"id": str(number), "question": "?!a"} for number in range(50)])
     source = _source("q.jsonl", "questions", sample=5)
