@@ -23,6 +23,7 @@ from rag.ingestion.splitting import SPLITTING_VERSION, split
 from rag.models.embedding import MiniLM, open_embedding
 from rag.models.engine import Engine
 from rag.models.llms import close_llm, open_llm
+from rag.models.places import verified_folder
 from rag.operations.consistency import Consistency, check
 from rag.query.entailment import LLMEntailment
 from rag.query.pipeline import QueryPipeline
@@ -241,11 +242,11 @@ def open_workspace(
     url: str = "",
     check_encoder: Literal["match", "ignore"] = "match",
     embedding: MiniLM | None = None,
-    mistral: Engine | None = None,
+    generator: Engine | None = None,
 ) -> Workspace:
     """Open the data folder as its owner, and everything in it.
 
-    `url` is where this process serves HTTP, so that commands find it. `embedding` embeds questions and `mistral`
+    `url` is where this process serves HTTP, so that commands find it. `embedding` embeds questions and `generator`
     generates, where that is not to happen in this process. Raises `DataFolderInUse`, `ConfigurationError`,
     `IndexMismatch`, `StorageUnavailable` or `ModelError`, and then leaves everything as it was.
     """
@@ -269,7 +270,7 @@ def open_workspace(
         searcher = Searcher(
             embedding, vectors, lexical, stores.catalog, registry, settings.retrieval, settings.collections
         )
-        answering = _open_pipeline(searcher, stores, sentences, settings, mistral)
+        answering = _open_pipeline(searcher, stores, sentences, settings, generator)
         ownership.announce(url)
         undo.pop_all()
         return Workspace(
@@ -287,11 +288,12 @@ def open_workspace(
 
 
 def _open_pipeline(
-    searcher: Searcher, stores: Stores, encoder: MiniLM, settings: Settings, mistral: Engine | None
+    searcher: Searcher, stores: Stores, encoder: MiniLM, settings: Settings, generator: Engine | None
 ) -> QueryPipeline:
     sentences = SentenceVectors(encoder)  # the decision and the engine look at the same sentences
     chosen = settings.generation
-    engines = [open_llm(name, chosen, sentences, mistral) for name in (chosen.engine, *chosen.fallback)]
+    weights = partial(verified_folder, settings=settings)
+    engines = [open_llm(name, chosen, sentences, weights, generator) for name in (chosen.engine, *chosen.fallback)]
     return QueryPipeline(
         searcher=searcher,
         llm=engines[0],

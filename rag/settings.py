@@ -136,6 +136,20 @@ class OpenAICompatibleSettings(Section):
         return str(value) if isinstance(value, int | float) else value
 
 
+class MistralSettings(Section):
+    """A model whose weights lie on this machine, and how it is run: `rag.models.engines.opening.EngineOptions`."""
+
+    model: str
+    backend: Literal["auto", "slots", "continuous", "static"]
+    slots: int = Field(ge=1)
+    queue_limit: int = Field(ge=0)
+    context_window: int = Field(ge=256)
+    quantization: Literal["nf4", "none"]
+    device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    precision: Literal["auto", "float32", "float16", "bfloat16"]
+    chunk_tokens: int = Field(ge=1)
+
+
 class SimulatedSettings(Section):
     """An engine for load tests: it quotes the passages at this pace, and fails as often as it is told."""
 
@@ -174,6 +188,7 @@ class GenerationSettings(Section):
     deadline_seconds: float = Field(gt=0)
     breaker_failures: int = Field(ge=1)
     breaker_rest_seconds: float = Field(gt=0)
+    mistral: MistralSettings
     openai_compatible: OpenAICompatibleSettings
     simulated: SimulatedSettings
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from llama_index.core.llms import LLM
 
 from rag.errors import ConfigurationError
 from rag.models.embedding import open_embedding
 from rag.models.llms import open_llm
+from rag.models.places import verified_folder
 from rag.settings import Settings
 
 
@@ -19,4 +22,4 @@ def open_engine_llm(settings: Settings) -> LLM:
             "BANKSIGHT__GENERATION__ENGINE, for instance to openai_compatible"
         )
     encoder = open_embedding(settings.embedding, settings.data_dir / "models", "query")
-    return open_llm(engine, settings.generation, encoder)
+    return open_llm(engine, settings.generation, encoder, partial(verified_folder, settings=settings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from llama_index.core.llms import LLM
@@ -14,17 +15,28 @@ from rag.models.extractive import ExtractiveLLM
 from rag.query.similarity import Encoder
 from rag.settings import EngineName, GenerationSettings
 
+Weights = Callable[
+    [str], Path
+]  # from a model's name to a folder that may be loaded; raises ConfigurationError, ModelError
 
-def open_llm(name: EngineName, settings: GenerationSettings, encoder: Encoder, mistral: Engine | None = None) -> LLM:
-    """The engine `name`. `mistral` is the Generator service's, where the model runs there.
 
-    Raises `ConfigurationError` and `ModelError` when it cannot be opened. A model in this process is loaded now.
+def open_llm(
+    name: EngineName, settings: GenerationSettings, encoder: Encoder, weights: Weights, generator: Engine | None = None
+) -> LLM:
+    """The engine `name`. `generator` is the Generator service's engine, where it runs there and not in this process.
+
+    Raises `ConfigurationError` and `ModelError` when it cannot be opened. A model in this process is loaded now, which
+    takes from seconds to minutes.
     """
     if name == "extractive":
         return ExtractiveLLM(embedding=encoder, max_sentences=settings.max_sentences)
-    if name not in _OPEN:
-        raise ConfigurationError(f"generation names the engine {name}, which this version does not have yet")
-    engine = mistral if name == "mistral" and mistral is not None else _OPEN[name](settings)
+    if name == "huggingface":
+        return _huggingface(settings, weights)
+    engine = (
+        generator
+        if generator is not None and name == held_by_generator(settings)
+        else open_named(name, settings, weights)
+    )
     return _LLMS[name](
         engine=engine,
         decoding=decoding_of(settings),
@@ -38,7 +50,45 @@ def decoding_of(settings: GenerationSettings) -> Decoding:
     return Decoding(settings.max_tokens, settings.temperature, settings.top_p, settings.stop, settings.seed)
 
 
-def _simulated(settings: GenerationSettings) -> Engine:
+def held_by_generator(settings: GenerationSettings) -> EngineName | None:
+    """Which engine of the configured ones the Generator service holds with `serving: service`: the first it can."""
+    return next((each for each in (settings.engine, *settings.fallback) if each in ("mistral", "simulated")), None)
+
+
+def open_named(name: EngineName, settings: GenerationSettings, weights: Weights) -> Engine:
+    """The engine `name`, in this process. Raises as `open_llm`, and `ConfigurationError` for one that is none."""
+    if name not in _OPEN:
+        raise ConfigurationError(f"{name} is not an engine that generates for many at once")
+    return _OPEN[name](settings, weights)
+
+
+def _mistral(settings: GenerationSettings, weights: Weights) -> Engine:
+    from rag.models.engines.opening import EngineOptions, open_engine  # noqa: PLC0415
+
+    chosen = settings.mistral
+    options = EngineOptions(
+        chosen.backend,
+        chosen.slots,
+        chosen.queue_limit,
+        chosen.context_window,
+        chosen.quantization,
+        chosen.device,
+        chosen.precision,
+        chosen.chunk_tokens,
+    )
+    return open_engine(weights(chosen.model), options)
+
+
+def _huggingface(settings: GenerationSettings, weights: Weights) -> LLM:
+    from rag.models.engines.loading import load_model  # noqa: PLC0415
+    from rag.models.huggingface import open_huggingface  # noqa: PLC0415
+
+    chosen = settings.mistral
+    loaded = load_model(weights(chosen.model), chosen.quantization, chosen.device, chosen.precision)
+    return open_huggingface(loaded, decoding_of(settings), chosen.context_window)
+
+
+def _simulated(settings: GenerationSettings, _: Weights) -> Engine:
     from rag.models.engines.simulated import Faults, Pace, SimulatedEngine  # noqa: PLC0415
 
     chosen = settings.simulated
@@ -50,7 +100,7 @@ def _simulated(settings: GenerationSettings) -> Engine:
     )
 
 
-def _openai_compatible(settings: GenerationSettings) -> Engine:
+def _openai_compatible(settings: GenerationSettings, _: Weights) -> Engine:
     from rag.models.engines.openai_compatible import OpenAICompatibleEngine, Server  # noqa: PLC0415
 
     chosen = settings.openai_compatible
@@ -66,7 +116,8 @@ def _openai_compatible(settings: GenerationSettings) -> Engine:
     )
 
 
-_OPEN: Final[dict[str, Callable[[GenerationSettings], Engine]]] = {
+_OPEN: Final[dict[str, Callable[[GenerationSettings, Weights], Engine]]] = {
+    "mistral": _mistral,
     "openai_compatible": _openai_compatible,
     "simulated": _simulated,
 }

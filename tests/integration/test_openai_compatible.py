@@ -219,3 +219,18 @@ async def test_the_queue_the_window_and_a_closed_engine_are_refused_at_once() ->
         await engine.close()
         with pytest.raises(ModelError):
             engine.submit(REQUEST)
+
+
+async def test_what_nobody_foresaw_is_a_failure_and_no_endless_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with misbehaving(says(STREAM + CHUNK)) as engine:
+
+        async def unforeseen(_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(engine, "_stream", unforeseen)
+        _, finished = await asyncio.wait_for(collected(engine), 10)
+        assert (finished.reason, finished.detail) == (
+            "failed",
+            "asking the language model's server failed: ZeroDivisionError",
+        )
+        assert (engine.stats().failed, engine.stats().running) == (1, 0)

@@ -43,14 +43,18 @@ class LoadedModel:
         """What parameters and buffers take."""
         return int(self.model.get_memory_footprint())
 
-    def prompt_tokens(self, prompt: str) -> tuple[int, ...]:
+    def prompt_text(self, prompt: str) -> str:
         """The user's message in the model's chat template, which brings its own token of the beginning."""
         for each in self.tokenizer.get_added_vocab():  # a document must not end the user's turn: </s> becomes < /s>
             if len(each) > 1:
                 prompt = prompt.replace(each, f"{each[0]} {each[1:]}")
         message = [{"role": "user", "content": prompt}]
-        text = self.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        text: str = self.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
+        return text
+
+    def prompt_tokens(self, prompt: str) -> tuple[int, ...]:
+        """The tokens of `prompt_text`."""
+        return tuple(self.tokenizer(self.prompt_text(prompt), add_special_tokens=False)["input_ids"])
 
     def decode(self, tokens: list[int]) -> str:
         """The text of these tokens. Incomplete characters come out as U+FFFD."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import AsyncIterator
@@ -16,6 +17,8 @@ from openai import APIStatusError, APITimeoutError, AsyncOpenAI, OpenAIError, om
 from rag.errors import Busy, ModelError, QuestionError
 from rag.models.engine import EngineStats, Finished, FinishReason, GenerationRequest, Piece, Usage
 from rag.models.engines.streamed_text import StreamedText
+
+logger = logging.getLogger(__name__)
 
 _BYTES_PER_TOKEN: Final = 4  # of English, in the tokenisers of today's models; the server's own is not known here
 _TEMPLATE_TOKENS: Final = 8  # that a chat template puts around one message
@@ -170,9 +173,15 @@ class OpenAICompatibleEngine:
         self._finish(generation, reason, detail)
 
     def _forget(self, generation: _Remote) -> None:
-        """Also ends a request that was cancelled before its task ran at all."""
-        if generation.task is not None and generation.task.cancelled():
+        """Also ends a request that was cancelled before its task ran at all, or whose task met what nobody foresaw."""
+        task = generation.task
+        if task is None or generation not in self._open:
+            return
+        if task.cancelled():
             self._finish(generation, "cancelled", "")
+        elif (error := task.exception()) is not None:
+            logger.error("a request to the language model's server ended unforeseen", exc_info=error)
+            self._finish(generation, "failed", f"asking the language model's server failed: {type(error).__name__}")
 
     def _finish(self, generation: _Remote, reason: FinishReason, detail: str) -> None:
         self._open.discard(generation)  # before it is told, so that who hears of the end may submit the next one
