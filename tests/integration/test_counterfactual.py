@@ -109,6 +109,10 @@ def test_a_locked_document_is_seen_with_the_clearance_only(outcomes: dict[str, l
     assert [value for _, value in outcomes["kept_with_clearance"]] == [1.0]
 
 
+def test_an_order_in_a_document_is_not_obeyed(outcomes: dict[str, list[tuple[ItemRecord, float]]]) -> None:
+    assert [value for _, value in outcomes["obeyed_poison"]] == [0.0]
+
+
 def test_copies_do_not_cost_the_answer(outcomes: dict[str, list[tuple[ItemRecord, float]]]) -> None:
     assert [value for _, value in outcomes["kept_beside_duplicates"]] == [1.0]
 

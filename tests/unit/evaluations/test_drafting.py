@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from evaluations.datasets.loading import load
 from evaluations.drafting.collecting import collect
 from evaluations.drafting.review import COLUMNS, Draft, add_drafts, read_rows
 from evaluations.drafting.synthesizing import SourcePage, by_model, by_rules
+from evaluations.suites.schema import DataSource
 from rag.errors import ConfigurationError
 from rag.testing import ScriptedLLM
 
@@ -88,6 +90,23 @@ def test_what_a_person_wrote_into_the_review_file_stays(tmp_path: Path) -> None:
     kept, added = read_rows(path)
     assert (kept["accept"], kept["answers"]) == ("yes", "5 dollars")
     assert added["question"] == "Who signs the form?"
+
+
+def test_accepted_rows_are_items_of_a_suite(tmp_path: Path) -> None:
+    path = tmp_path / "review.csv"
+    add_drafts(path, [*by_rules([PAGE]), Draft("Is [card] blocked?", why="thumbs down")], embed)
+    rows = [row | {"accept": "yes" if row["answers"].startswith("10") else "no"} for row in read_rows(path)]
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    accepted = DataSource(
+        name="mine", format="csv", path=str(path), place="shipped", origin="written here", licence="ours",
+        where={"accept": "yes"},
+    )  # fmt: skip
+    (item,) = load(accepted, 0).items
+    assert (item.wanted.answers, item.wanted.answerable) == (("10 business days",), True)
+    assert dict(item.wanted.relevant) == {"regulation-e 3": 1.0}
 
 
 def test_near_duplicates_of_items_rows_and_each_other_are_flagged(tmp_path: Path) -> None:
