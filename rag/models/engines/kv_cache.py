@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rag.errors import ModelError
@@ -64,22 +65,31 @@ class SlotCache:
                 each[target, :, :length] = each[source, :, :length]
         self.written[target] = self.written[source][:length]
 
+    def missing(self, prompt: tuple[int, ...]) -> int:
+        """How many tokens of `prompt` must be computed: those that no slot holds, and always the last one."""
+        return len(prompt) - self._find(prompt, 0)[1]
+
     def share(self, prompt: tuple[int, ...], target: int) -> int:
-        """Copy into `target` what any slot holds of the beginning of `prompt`. The number of tokens.
+        """Copy into `target` what any slot holds of the beginning of `prompt`. The number of tokens."""
+        source, length = self._find(prompt, target)
+        self.copy(source, target, length)
+        return length
+
+    def _find(self, prompt: tuple[int, ...], preferred: int) -> tuple[int, int]:
+        """The slot that holds most of the beginning of `prompt`, and how many tokens.
 
         The last token of a prompt is always computed, because its scores are wanted.
         """
-        best, length = target, 0
+        best, length = preferred, 0
         for slot, tokens in enumerate(self.written):
-            common = _common(tokens, prompt)
-            if common > length or (common == length and slot == target):
-                best, length = slot, common
-        length = min(length, len(prompt) - 1)
-        self.copy(best, target, length)
-        return length
+            shared = common(tokens, prompt)
+            if shared > length or (shared == length and slot == preferred):
+                best, length = slot, shared
+        return best, min(length, len(prompt) - 1)
 
 
-def _common(first: list[int], second: tuple[int, ...]) -> int:
+def common(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens both begin with."""
     for position, (one, other) in enumerate(zip(first, second, strict=False)):
         if one != other:
             return position

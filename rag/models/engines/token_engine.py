@@ -8,6 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from functools import lru_cache
+from itertools import islice
 
 from rag.errors import Busy, ModelError, QuestionError
 from rag.models.engine import EngineStats, FinishReason, GenerationRequest
@@ -138,6 +139,16 @@ class SteppingEngine(TokenEngine):
                 if not ticket.ended:
                     return ticket
         return None
+
+    def _oldest_waiting(self, most: int) -> list[Ticket]:
+        """The requests that would get the next `most` slots. They go on waiting."""
+        with self._work:
+            return list(islice((each for each in self._waiting if not each.ended), most))
+
+    def _take_waiting(self, ticket: Ticket) -> None:
+        """It waits no longer."""
+        with self._work:
+            self._waiting.remove(ticket)
 
     def _run(self) -> None:
         import torch  # noqa: PLC0415 - seconds to import
