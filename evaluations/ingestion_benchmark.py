@@ -81,7 +81,7 @@ def show(rounds: list[Round]) -> str:
     again = median([each.again_seconds for each in rounds])
     return (
         f"{table(rows)}\n\nunchanged corpus again: {again_work:.2f} s of work, {again_work / work:.2%} of the first "
-        f"{work:.1f} s; {again:.1f} s with the start of the process"
+        f"{work:.1f} s; {again:.2f} s with the start of the process, {again / first:.2%} of the first {first:.1f} s"
     )
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from connectors.base import Connector
-from connectors.parsing import ParsingLimits, ParsingSandbox
-from connectors.registry import open_connector
 from rag.domain import Document, DocumentPage, IngestReport, Principal, SearchFilter
-from rag.errors import Busy, ConfigurationError, IndexMismatch, NotFound
+from rag.errors import Busy, IndexMismatch, NotFound
 from rag.ingestion import pipeline, removing, uploads
+from rag.ingestion.identity import index_identity
 from rag.ingestion.run import Progress, Rules, Source, Stores
-from rag.ingestion.splitting import SPLITTING_VERSION, split
+from rag.ingestion.sources import opened_sources
+from rag.ingestion.splitting import split
 from rag.models.embedding import MiniLM, open_embedding
 from rag.models.engine import Engine
 from rag.models.llms import close_llm, open_llm
@@ -29,7 +28,7 @@ from rag.query.entailment import LLMEntailment
 from rag.query.pipeline import QueryPipeline
 from rag.query.retrieval import Searcher
 from rag.query.similarity import SentenceVectors
-from rag.settings import Settings, SourceSettings, SplittingSettings
+from rag.settings import Settings, SplittingSettings
 from rag.storage.catalog import Catalog
 from rag.storage.database import open_database
 from rag.storage.lexical import LexicalIndex
@@ -86,16 +85,8 @@ class Workspace:
         retry: Literal["changed", "failed"] = "changed",
     ) -> IngestReport:
         """Make the corpus equal to these sources, or to all. Raises `ConfigurationError` for an unknown name."""
-        settings = self.settings
-        chosen = _choose(settings.sources + uploads.sources(settings.data_dir), sources)
-        sandbox = ParsingSandbox(_limits(settings), settings.parsing.workers)
-        with closing(sandbox):
-            opened = [Source(_connector(source, sandbox, settings), source.collection) for source in chosen]
-            try:
-                return self.ingest_from(opened, progress, stop, mass_delete=mass_delete, retry=retry)
-            finally:
-                for source in opened:
-                    source.connector.close()
+        with opened_sources(self.settings, sources) as opened:
+            return self.ingest_from(opened, progress, stop, mass_delete=mass_delete, retry=retry)
 
     def ingest_from(
         self,
@@ -318,9 +309,7 @@ def _remember_encoder(
     registry: Registry, embedding: MiniLM, splitting: SplittingSettings, mode: Literal["keep", "replace"]
 ) -> None:
     """An index never mixes vectors of two encoders or chunks of two splittings."""
-    cut = f"{SPLITTING_VERSION}, {splitting.window_tokens} tokens, {splitting.overlap_tokens} of overlap"
-    now = {"encoder": embedding.fingerprint, "splitting": cut}
-    for key, value in now.items():
+    for key, value in index_identity(embedding.fingerprint, splitting).items():
         stored = registry.value(key)
         if stored is None or mode == "replace" or not registry.totals()["chunks"]:
             registry.set_value(key, value)
@@ -336,34 +325,3 @@ def _open_vectors(settings: Settings, encoder: str) -> VectorIndex:
     if storage.chroma == "server":
         return VectorIndex.server(storage.chroma_host, storage.chroma_port, storage.chroma_timeout_seconds, encoder)
     return VectorIndex.embedded(settings.data_dir / "chroma", encoder)
-
-
-def _choose(known: tuple[SourceSettings, ...], names: Sequence[str] | None) -> list[SourceSettings]:
-    """The sources with these names; `uploads` means all folders of uploaded files."""
-    if names is None:
-        return list(known)
-    chosen = [each for each in known if each.name in names or (uploads.is_upload(each.name) and "uploads" in names)]
-    unknown = set(names) - {each.name for each in known} - {"uploads"}
-    if unknown:
-        there = ", ".join(each.name for each in known) or "none"
-        raise ConfigurationError(f"unknown source {', '.join(sorted(unknown))}; configured sources: {there}")
-    return chosen
-
-
-def _connector(source: SourceSettings, sandbox: ParsingSandbox, settings: Settings) -> Connector:
-    return open_connector(
-        source.kind,
-        source=source.name,
-        root=source.root,
-        include=source.include,
-        exclude=source.exclude,
-        sandbox=sandbox,
-        max_bytes=settings.parsing.max_bytes,
-    )
-
-
-def _limits(settings: Settings) -> ParsingLimits:
-    parsing = settings.parsing
-    return ParsingLimits(
-        parsing.timeout_seconds, parsing.memory_mib, parsing.max_bytes, parsing.max_pages, parsing.max_characters
-    )

@@ -11,17 +11,18 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from rag.commands.place import opened, print_json, workspace_or_remote
-from rag.remote import RemoteWorkspace
+from rag.ingestion.looking import report_if_unchanged
 from rag.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from rag import bootstrap
     from rag.domain import IngestReport
     from rag.ingestion.run import Progress as Step
+    from rag.remote import RemoteWorkspace
 
 
 @click.command()
@@ -42,16 +43,20 @@ def ingest(
         "mass_delete": "allow" if allow_mass_delete else "refuse",
         "retry": "failed" if retry_failed else "changed",
     }
+    settings = load_settings()
     if rebuild:
-        with opened_for_rebuild(load_settings()) as workspace:
+        with opened_for_rebuild(settings) as workspace:
             workspace.rebuild()
-            report = run_here(workspace, sources or None, options)
-    else:
-        with workspace_or_remote() as place:
-            if isinstance(place, RemoteWorkspace):
-                return _run_there(place, sources or None, as_json)
-            report = run_here(place, sources or None, options)
-    return show(report, as_json)
+            return show(run_here(workspace, sources or None, options), as_json)
+    unchanged = report_if_unchanged(settings, sources or None, **options)
+    if unchanged:
+        return show(unchanged, as_json)
+    from rag.remote import RemoteWorkspace  # noqa: PLC0415 - imports that a run without work must not pay
+
+    with workspace_or_remote(settings) as place:
+        if isinstance(place, RemoteWorkspace):
+            return _run_there(place, sources or None, as_json)
+        return show(run_here(place, sources or None, options), as_json)
 
 
 @contextmanager
@@ -128,6 +133,16 @@ def _amount(step: Step) -> str:
 
 
 def _bar() -> Progress:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     return Progress(
         TextColumn("{task.description:<20}"),
         BarColumn(),

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rag.errors import DataFolderInUse
-from rag.remote import RemoteWorkspace
 from rag.settings import Settings, load_settings
 from rag.storage.ownership import owner_of
 
 if TYPE_CHECKING:
     from rag.bootstrap import Workspace
+    from rag.remote import RemoteWorkspace
 
 
 @contextmanager
@@ -24,6 +24,8 @@ def workspace_or_remote(settings: Settings | None = None) -> Iterator[Workspace 
     settings = settings or load_settings()
     url = owner_of(settings.data_dir)
     if url:
+        from rag.remote import RemoteWorkspace  # noqa: PLC0415
+
         with RemoteWorkspace(url) as remote:
             yield remote
         return

@@ -10,7 +10,7 @@ from connectors.base import SourceItem
 from connectors.errors import SourceMisconfigured, SourceUnavailable
 from rag.domain import Document, DocumentOutcome, Outcome
 from rag.errors import ConfigurationError
-from rag.ingestion.run import Rules, Run, Source
+from rag.ingestion.run import Comparing, Run, Source
 from rag.storage.registry import Registry
 
 
@@ -23,7 +23,7 @@ class Plan:
 def compare(
     sources: Sequence[Source],
     registry: Registry,
-    rules: Rules,
+    rules: Comparing,
     run: Run,
     mass_delete: Literal["refuse", "allow"],
     retry: Literal["changed", "failed"],
@@ -52,7 +52,7 @@ def compare(
     return plan
 
 
-def _refuse_mass_delete(source: Source, gone: int, known: int, rules: Rules) -> None:
+def _refuse_mass_delete(source: Source, gone: int, known: int, rules: Comparing) -> None:
     if known >= rules.mass_delete_floor and gone > known * rules.mass_delete_share:
         raise ConfigurationError(
             f"the source {source.connector.source} now lists {known - gone} of {known} documents; nothing was deleted. "
@@ -61,7 +61,7 @@ def _refuse_mass_delete(source: Source, gone: int, known: int, rules: Rules) -> 
 
 
 def _is_settled(
-    item: SourceItem, before: Document | None, source: Source, rules: Rules, retry: Literal["changed", "failed"]
+    item: SourceItem, before: Document | None, source: Source, rules: Comparing, retry: Literal["changed", "failed"]
 ) -> bool:
     """True when there is nothing to do for this item."""
     if before is None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from rag.domain import Document
 from rag.ingestion.run import Stores
 from rag.storage.catalog import scope_name
-from rag.storage.registry import Pair
+from rag.storage.registry import Pair, Registry
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,11 @@ def unfinished(stores: Stores) -> Iterator[None]:
     stores.registry.set_value(_RUN, _BEGUN)
     yield
     stores.registry.set_value(_RUN, before)
+
+
+def is_settled(registry: Registry) -> bool:
+    """True when `recover` would find nothing to do."""
+    return registry.value(_RUN) != _BEGUN and registry.pending() == (set(), set())
 
 
 def recover(stores: Stores) -> int:

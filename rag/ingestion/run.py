@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
-
-from llama_index.core.schema import TextNode
+from typing import TYPE_CHECKING, Literal
 
 from connectors.base import Connector, SourceDocument, SourceItem
 from connectors.errors import ConnectorError
 from rag.domain import DocumentOutcome, Outcome
-from rag.storage.catalog import Catalog
-from rag.storage.lexical import LexicalIndex
-from rag.storage.originals import Originals
-from rag.storage.records import Version
-from rag.storage.registry import Registry
-from rag.storage.vectors import VectorIndex
+
+if TYPE_CHECKING:  # a run that finds nothing to do loads none of them
+    from llama_index.core.schema import TextNode
+
+    from rag.storage.catalog import Catalog
+    from rag.storage.lexical import LexicalIndex
+    from rag.storage.originals import Originals
+    from rag.storage.records import Version
+    from rag.storage.registry import Registry
+    from rag.storage.vectors import VectorIndex
 
 Stage = Literal["listing", "reading", "embedding", "done"]
 
@@ -45,15 +47,21 @@ class Stores:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """How documents become chunks, and when a run stops to ask."""
+class Comparing:
+    """Whose documents the sources hold, and when a run stops to ask."""
 
     tenant: str
+    mass_delete_share: float
+    mass_delete_floor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rules(Comparing):
+    """These, and how documents become chunks."""
+
     split: Callable[[SourceDocument], list[TextNode]]
     window_chunks: int
     readers: int
-    mass_delete_share: float
-    mass_delete_floor: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from connectors.base import Page, SourceDocument
 from rag.ingestion.pauses import Pause, Words, words_of
 from rag.settings import SplittingSettings
 
-SPLITTING_VERSION = "2"  # whatever makes the same page give other chunks changes this; indexes then ask to be rebuilt
 SECTION_SEPARATOR = " > "
 _SPECIAL_PIECES = 2  # [CLS] and [SEP]
 _TITLE_PIECES = 32  # most that a title may take of a window, estimated

@@ -18,7 +18,8 @@ from rag.errors import BankSightError, ConfigurationError, ModelError
 from rag.models.batching import load_cutting_tokenizer, plan_batches, tokenise
 from rag.models.encoders import DIMENSIONS, Encoder, LateEncoder, OnnxEncoder
 from rag.models.equality import smallest_cosine
-from rag.models.minilm import MiniLM, fingerprint, require_strings
+from rag.models.identity import fingerprint
+from rag.models.minilm import MiniLM, require_strings
 from rag.models.onnx_file import ensure_graph
 from rag.models.weights import Weights, find_weights
 from rag.settings import EmbeddingSettings

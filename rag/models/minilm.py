@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -16,29 +13,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from rag.models.batching import load_tokenizer
+from rag.models.identity import fingerprint
 from rag.models.microbatching import Microbatcher
-from rag.models.onnx_file import MAX_LENGTH
-from rag.models.weights import PINNED_DIGESTS, Weights
-
-# Vectors of one class may be mixed in one index: each is within cosine 0.9999 of sentence-transformers in fp32.
-NUMERIC_CLASS: Final = "fp32"
-
-
-def fingerprint() -> str:
-    """What an index stores to say which encoder made its vectors: 32 hexadecimal digits.
-
-    A digest of the weights, the tokeniser, pooling, normalisation, the longest text and the numeric class. Runtimes
-    that pass the equality gate are of one class, so a bulk-made index serves every query back end. Encoders that round
-    further (int8: cosine 0.988 to 0.999) would be another class, and another fingerprint.
-    """
-    identity = {
-        "files": PINNED_DIGESTS,
-        "pooling": "mean",
-        "normalisation": "l2",
-        "max_length": MAX_LENGTH,
-        "numeric": NUMERIC_CLASS,
-    }
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+from rag.models.weights import Weights
 
 
 class MiniLM(BaseEmbedding):

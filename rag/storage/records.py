@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from llama_index.core.schema import TextNode
 from sqlalchemy import Row
 
 from rag.domain import Document, DocumentPage, DocumentState
+
+if TYPE_CHECKING:
+    from llama_index.core.schema import TextNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class StoredChunk:
 
     def node(self) -> TextNode:
         """The chunk as ingestion made it."""
+        from llama_index.core.schema import TextNode  # noqa: PLC0415 - two seconds that reading a row must not pay
+
         metadata = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("chunk_id", "text")}
         return TextNode(id_=self.chunk_id, text=self.text, metadata=metadata)
 

@@ -83,6 +83,21 @@ def test_from_ingest_to_delete(run: Run, corpus_folder: Path) -> None:
     assert unknown.stderr.startswith("Error: there is no document")
 
 
+def test_an_unchanged_corpus_is_seen_without_loading_encoder_or_stores(run: Run, home: Path) -> None:
+    run("ingest")
+    script = (
+        "import sys; from rag.cli import banksight; banksight(['ingest'], standalone_mode=False); "
+        "print(sorted({'chromadb', 'llama_index', 'numpy', 'onnxruntime', 'tokenizers'} & sys.modules.keys()))"
+    )
+    environment = os.environ | {
+        "BANKSIGHT_CONFIG_DIR": str(home / "configs"), "BANKSIGHT_DATA_DIR": str(home / "data")
+    }  # fmt: skip
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    said, loaded = child.stdout.splitlines()
+    assert said.startswith("3 unchanged; 0 chunks")
+    assert loaded == "[]"
+
+
 def test_an_unanswerable_question_is_refused_without_citations(run: Run) -> None:
     run("ingest")
     answer = json.loads(run("ask", "--json", "Who won the chess world championship in 1972?").stdout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from rag.bootstrap import Workspace, open_workspace
 from rag.domain import IngestReport, Principal, SearchFilter
 from rag.errors import ConfigurationError, DataFolderInUse, IndexMismatch, NotFound, UploadRejected
+from rag.ingestion.looking import report_if_unchanged
 from rag.ingestion.run import Progress
 from rag.settings import Settings, load_settings
 
@@ -326,3 +328,32 @@ def test_chroma_files_of_another_version_are_refused_and_left_alone(settings: Se
     with pytest.raises(ConfigurationError, match="another version or is damaged"):
         open_workspace(settings)
     assert (folder / "chroma.sqlite3").read_bytes().startswith(b"SQLite format 3\x00 but not")
+
+
+def test_a_look_reports_an_unchanged_corpus_as_a_run_would(settings: Settings, papers: Path) -> None:
+    (papers / "broken.pdf").write_bytes(b"%PDF-1.7 and nothing more")
+    with closing(open_workspace(settings)) as workspace:
+        workspace.ingest()
+        run = workspace.ingest()
+        assert report_if_unchanged(settings, None) is None, "the folder is somebody else's"
+
+    look = report_if_unchanged(settings, None)
+
+    assert look is not None
+    assert (look.outcomes, look.snapshot) == (run.outcomes, run.snapshot)
+
+
+@pytest.mark.parametrize("what", ["never ingested", "new", "changed", "vanished", "retried", "killed", "other encoder"])
+def test_a_look_leaves_work_to_a_run(settings: Settings, papers: Path, what: str) -> None:
+    (papers / "broken.pdf").write_bytes(b"%PDF-1.7 and nothing more")
+    if what != "never ingested":
+        with closing(open_workspace(settings)) as workspace:
+            workspace.ingest()
+            if what in ("killed", "other encoder"):
+                workspace.registry.set_value("run" if what == "killed" else "encoder", "begun")
+    if what == "vanished":
+        (papers / "fees.md").unlink()
+    if what in ("new", "changed"):
+        (papers / ("new.md" if what == "new" else "fees.md")).write_text("# Fees\n\nThe fee is 30 dollars.\n")
+
+    assert report_if_unchanged(settings, None, retry="failed" if what == "retried" else "changed") is None
