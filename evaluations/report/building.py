@@ -12,6 +12,7 @@ import numpy as np
 from evaluations.compare.comparing import Compared, ScoredItem, ScoredRun
 from evaluations.compare.statistics import mean_intervals
 from evaluations.gate.judging import Checked
+from evaluations.metrics.aggregates import calibration, risk_coverage
 from evaluations.report.document import (
     Bin,
     Comparison,
@@ -36,7 +37,7 @@ _WORST: Final = 25
 _REGRESSIONS: Final = 25
 _PASSAGES: Final = 6
 _SHOWN_CHARACTERS: Final = 700
-_BINS: Final = 10
+_POINTS: Final = 100
 _RESAMPLES: Final = 2_000
 
 
@@ -148,40 +149,28 @@ def _summary(checked: Sequence[Checked], comparison: Comparison | None, *, faile
     return " ".join(said) or f"{items:,} items, none failed."
 
 
-def _confident(run: Reported) -> list[tuple[float, float]]:
+def _confident(run: Reported) -> tuple[list[float], list[float]]:
     """Confidence and correctness of every answer that has both."""
     scores = {(each.item, each.repeat): each.metrics for each in run.scores}
-    found = []
+    confidences, right = [], []
     for record in run.records:
         value = scores.get((record.item, record.repeat), {}).get(run.correct)
         if value is not None and record.produced.confidence is not None:
-            found.append((record.produced.confidence, value))
-    return found
+            confidences.append(record.produced.confidence)
+            right.append(value)
+    return confidences, right
 
 
 def _calibration(run: Reported) -> tuple[Bin, ...]:
-    """Bins of equal width that hold something."""
-    members: dict[int, list[tuple[float, float]]] = defaultdict(list)
-    for confidence, correct in _confident(run):
-        members[min(int(confidence * _BINS), _BINS - 1)].append((confidence, correct))
-    return tuple(
-        Bin(
-            float(np.mean([confidence for confidence, _ in pairs])),
-            float(np.mean([correct for _, correct in pairs])),
-            len(pairs),
-        )
-        for _, pairs in sorted(members.items())
-    )
+    confidences, right = _confident(run)
+    return tuple(Bin(*each) for each in calibration(confidences, right))
 
 
 def _risk_coverage(run: Reported) -> tuple[CoveragePoint, ...]:
-    """The most confident answers first, at most 100 points."""
-    ordered = sorted(_confident(run), key=lambda pair: -pair[0])
-    if not ordered:
-        return ()
-    wrong = np.cumsum([1 - correct for _, correct in ordered])
-    places = np.unique(np.linspace(1, len(ordered), min(len(ordered), 100)).astype(int))
-    return tuple(CoveragePoint(float(n / len(ordered)), float(wrong[n - 1] / n)) for n in places)
+    """The most confident answers first, at most about 100 points."""
+    points = risk_coverage(*_confident(run))
+    step = max(1, len(points) // _POINTS)
+    return tuple(CoveragePoint(*each) for each in [*points[:-1:step], *points[-1:]])
 
 
 def _latencies(records: Iterable[ItemRecord]) -> tuple[Latency, ...]:
