@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from evaluations.metrics.answers import plain
 from evaluations.metrics.decisions import refused
 from evaluations.runs.records import Produced
 from rag.domain import DocumentPage, Passage
+from rag.models.embedding import open_embedding
 from rag.query.evidence import Evidence
-from rag.query.grounding import judge
+from rag.query.grounding import SupportCheck, judge
 from rag.query.number_grounding import trace
 from rag.query.numbers import numbers
+from rag.query.similarity import SentenceVectors
 from rag.query.statements import Statement, StatementSplitter
+from rag.query.support import shipped_model
+from rag.settings import load_settings
 
 
 def statement_supported(text: str, evidence: tuple[str, ...]) -> bool:
-    """Whether the texts carry the statement: 60 % of its content words and every number in cited sentences."""
+    """Whether the texts carry the statement, by the check that answers must pass."""
     markers = "".join(f" [{number}]" for number in range(1, len(evidence) + 1))
     sentence = Statement("", f"{' '.join(text.split())}{markers}")
-    return judge(sentence, [as_evidence(each) for each in evidence], "overlap").supported
+    return judge(sentence, [as_evidence(each) for each in evidence], "overlap", _check()).supported
 
 
 def supports(statement: str, evidence: tuple[str, ...], about: str) -> bool:
@@ -54,6 +60,14 @@ def number_grounding(produced: Produced) -> float:
         return 1.0
     missing, _ = trace(text, tuple(each.quote for each in produced.citations))
     return max(0.0, 1 - len(missing) / said)
+
+
+@lru_cache(maxsize=1)
+def _check() -> SupportCheck:
+    """The check with the encoder of the configuration, opened when the first statement comes that is no quotation."""
+    settings = load_settings()
+    encoder = open_embedding(settings.embedding, settings.data_dir / "models", "query")
+    return SupportCheck(SentenceVectors(encoder), shipped_model(), settings.verification.arithmetic)
 
 
 def as_evidence(text: str) -> Evidence:
