@@ -19,8 +19,8 @@ class EngineOptions:
     `slots` requests are generated at the same time and `queue_limit` more may wait. `context_window` is the most tokens
     that prompt and completion have together; the cache takes `slots` × `context_window` × the bytes per token of the
     model (128 KiB for Mistral-7B). `device` is `auto`, `cpu`, `cuda` or `cuda:1`. `precision` `auto` is bfloat16 where
-    the device has it, else float16 on cards and float32 on processors. `chunk_tokens` of a prompt are computed between
-    two tokens of the others.
+    the device has it, else float16 on cards and float32 on processors. At most `chunk_tokens` of prompts are computed
+    between two tokens of the others.
     """
 
     backend: Backend = "auto"
