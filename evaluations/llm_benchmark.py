@@ -64,7 +64,8 @@ class Measured:
 @click.command()
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda")
 @click.option("--seconds", default=240.0, show_default=True, help="start no further measurement after this long")
-def main(device: str, seconds: float) -> None:
+@click.option("--together", type=int, multiple=True, help="only the loads of so many requests at once; repeatable")
+def main(device: str, seconds: float, together: tuple[int, ...]) -> None:
     """Print the tables in Markdown."""
     torch.set_grad_enabled(False)
     began = time.perf_counter()
@@ -74,9 +75,10 @@ def main(device: str, seconds: float) -> None:
         loaded, load_seconds = _load(Path(folder), *size)
     click.echo(_machine(loaded, cuda, load_seconds))
     loads = _loads(cuda)
-    _mixed(loaded, loads[1], 8)
+    if not together:
+        _mixed(loaded, loads[1], 8)
     click.echo(_header(cuda))
-    for load in loads:
+    for load in [each for each in loads if not together or each.together in together]:
         for engine_name in ("one by one", "static", "continuous", "slots"):
             if time.perf_counter() - began > seconds:
                 click.echo(f"\nStopped after {seconds:g} s; what is not in the table was not measured.")
