@@ -24,29 +24,28 @@ Cause = Literal[
 RIGHT: Final = ""
 
 
-def cause(item: Item, record: ItemRecord, known_documents: frozenset[str] | None = None) -> Cause:
+def cause(item: Item, record: ItemRecord) -> Cause:
     """The cause, or `""` for an item that is right.
 
-    `known_documents` are the documents of the corpus, as labels call them; None when the target does not tell. A label
-    of pages is looked at before one of documents. An item without a label of places can only be wrongly refused,
-    wrongly answered, wrong by its number or simply `wrong`.
+    A label of pages is looked at before one of documents. An item without a label of places can only be wrongly
+    refused, wrongly answered, wrong by its number or simply `wrong`.
     """
     wanted, produced = item.wanted, record.produced
     if record.state == "failed":
         return "failed"
     if produced.status == "searched":
-        return _lost(item, produced, known_documents) if _wanted_places(item) else RIGHT
+        return _lost(item, record) if _wanted_places(item) else RIGHT
     if wanted.label:
         return RIGHT if produced.status == wanted.label else "wrong"
     if wanted.answerable is None or correct(wanted, produced):
         return RIGHT
-    return _of_an_answer(item, produced, known_documents) if wanted.answerable else "wrongly answered"
+    return _of_an_answer(item, record) if wanted.answerable else "wrongly answered"
 
 
-def _of_an_answer(item: Item, produced: Produced, known_documents: frozenset[str] | None) -> Cause:
+def _of_an_answer(item: Item, record: ItemRecord) -> Cause:
     """Why an answer is not right to a question that has one."""
-    wanted = item.wanted
-    lost = _lost(item, produced, known_documents) if _wanted_places(item) and produced.passages else RIGHT
+    wanted, produced = item.wanted, record.produced
+    lost = _lost(item, record) if _wanted_places(item) and produced.passages else RIGHT
     if lost:
         return lost
     if refused(produced):
@@ -58,10 +57,11 @@ def _of_an_answer(item: Item, produced: Produced, known_documents: frozenset[str
     return "wrong"
 
 
-def _lost(item: Item, produced: Produced, known_documents: frozenset[str] | None) -> Cause:
+def _lost(item: Item, record: ItemRecord) -> Cause:
     """Where the needed places were lost before the engine wrote anything; `""` when it had one of them."""
-    if known_documents is not None and item.wanted.documents and not item.wanted.documents & known_documents:
+    if record.in_corpus is False:
         return "not in corpus"
+    produced = record.produced
     by_page = bool(_by_page(item))
     found = [each for each in produced.passages if (each.key if by_page else each.document_key) in _wanted_places(item)]
     if not found:

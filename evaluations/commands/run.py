@@ -20,7 +20,8 @@ from evaluations.runs.store import RunStore
 from evaluations.suites.loading import find_suite
 from evaluations.suites.schema import Suite
 from evaluations.targets.base import Target
-from evaluations.targets.http import KEY_VARIABLE, Api, HttpTarget
+from evaluations.targets.exchanging import KEY_VARIABLE
+from evaluations.targets.http import Api, HttpTarget
 from rag.errors import NotFound
 from rag.ingestion.run import Progress as Ingested
 
@@ -62,7 +63,7 @@ def run(  # noqa: PLR0913, PLR0917 - click hands over every option
     key = os.environ.get(KEY_VARIABLE, "")
 
     def endpoint(of: Suite) -> Target:
-        return HttpTarget(target or "", api, of.task, depth=of.depth, model=model, key=key, timeout=timeout)
+        return HttpTarget(target or "", api, of, model=model, key=key, timeout=timeout)
 
     options = Options(
         corpora, limit, resume or ("latest" if retry_failed else None), "failed" if retry_failed else "missing",
@@ -92,9 +93,10 @@ def _run(suite: Suite, store: RunStore, options: Options) -> int:
         except KeyboardInterrupt:
             click.echo(f"cut; go on with: banksight evaluate run {suite.name} --resume {info.id}", err=True)
             raise
-    click.echo(written(store, info, suite.thresholds))
+    thresholds = plan.suite.thresholds
+    click.echo(written(store, info, thresholds))
     failed = any(record.state == "failed" for record in store.items(info.id))
-    missed = any(not reached for _, reached in verdicts(store.scores(info.id), store.items(info.id), suite.thresholds))
+    missed = any(not reached for _, reached in verdicts(store.scores(info.id), store.items(info.id), thresholds))
     return int(failed or missed)
 
 

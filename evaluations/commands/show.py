@@ -39,6 +39,8 @@ def written(store: RunStore, info: RunInfo, thresholds: Sequence[Floor]) -> str:
     lines = [f"{info.id}: {info.state}, {len(records)} of {info.planned} items, {sum(failed.values())} failed"]
     if info.state != "complete":
         lines.append("This run is not whole: its figures are of the items that were produced, and are no result.")
+    if info.left_out:
+        lines.append(f"Left out, because {info.target} does not give what they need: {', '.join(info.left_out)}")
     lines += [f"  failed {count}: {reason}" for reason, count in failed.most_common(5)]
     if scores:
         rows = [_cells(each) for each in figures(records, scores)]

@@ -85,10 +85,10 @@ def compare(
 ) -> Compared:
     """`after` minus `before`, item by item.
 
-    Raises `RunsDiffer` when data, items or metrics differ. With `different_data`, what both have is compared, and the
-    note says so.
+    Raises `RunsDiffer` when data or items differ. With `different_data`, what both have is compared, and the note says
+    so. It also names metrics that only one of the runs has, which are not compared.
     """
-    note = _difference_of_data(before, after, allowed=different_data)
+    notes = [_difference_of_data(before, after, allowed=different_data), *_lone_metrics(before, after)]
     pairs = _aligned(before, after, partly=different_data)
     metrics = [name for name in after.directions if name in before.directions]
     sample = _Sample(pairs, {name: after.directions[name] for name in metrics})
@@ -101,7 +101,7 @@ def compare(
         differences=_adjusted(how.differences(sample, ""), level),
         slices=_adjusted(slices, level),
         regressed=_regressed(sample),
-        note=note,
+        note="; ".join(filter(None, notes)),
     )
 
 
@@ -195,6 +195,14 @@ def _difference_of_data(before: ScoredRun, after: ScoredRun, *, allowed: bool) -
     if not allowed:
         raise RunsDiffer(f"{told}; run the suite again on the same data, or allow it with --different-data")
     return f"{told}: only the items and metrics that both have are compared"
+
+
+def _lone_metrics(before: ScoredRun, after: ScoredRun) -> list[str]:
+    told = []
+    for one, other in ((before, after), (after, before)):
+        if lone := [name for name in one.directions if name not in other.directions]:
+            told.append(f"not compared, because only {one.name} has them: {', '.join(lone)}")
+    return told
 
 
 def _aligned(before: ScoredRun, after: ScoredRun, *, partly: bool) -> list[tuple[ScoredItem, ScoredItem]]:

@@ -18,7 +18,7 @@ from evaluations.runs.records import ItemRecord, Produced
 from rag.errors import ConfigurationError
 
 Direction = Literal["higher", "lower"]
-Gives = Literal["passages", "answer", "verdict"]
+Gives = Literal["passages", "answer", "citations", "confidence", "verdict"]
 _Ranked = Callable[[list[str], retrieval.Relevant, int], float]
 _Value = Callable[[Item, Produced], float]
 
@@ -159,23 +159,23 @@ _ALL: Final = (
            lambda i, p: answers.date_match(p.text, i.wanted.answers), _has_date),
     Metric("quoted", "quotes", "answer", "higher", 0.0, lambda i, p: answers.quoted(p.text, i.wanted.quotes)),
     Metric("correct", "answerable", "answer", "higher", 0.0, lambda i, p: decisions.correct(i.wanted, p)),
-    Metric("citation_precision", "relevant", "answer", "higher", 0.0,
+    Metric("citation_precision", "relevant", "citations", "higher", 0.0,
            lambda i, p: decisions.citation_precision(i.wanted.relevant, [each.key for each in p.citations])),
-    Metric("citation_recall", "relevant", "answer", "higher", 0.0,
+    Metric("citation_recall", "relevant", "citations", "higher", 0.0,
            lambda i, p: decisions.citation_recall(i.wanted.relevant, [each.key for each in p.citations])),
-    Metric("document_citation_precision", "documents", "answer", "higher", 0.0,
+    Metric("document_citation_precision", "documents", "citations", "higher", 0.0,
            lambda i, p: decisions.citation_precision(i.wanted.documents, [c.document_key for c in p.citations])),
-    Metric("document_citation_recall", "documents", "answer", "higher", 0.0,
+    Metric("document_citation_recall", "documents", "citations", "higher", 0.0,
            lambda i, p: decisions.citation_recall(i.wanted.documents, [c.document_key for c in p.citations])),
     Metric("cited_share", "", "answer", "higher", 0.0, lambda _, p: decisions.cited_share(p)),
-    Metric("groundedness", "", "answer", "higher", 0.0, lambda _, p: support.groundedness(p)),
-    Metric("number_grounding", "", "answer", "higher", 0.0, lambda _, p: support.number_grounding(p)),
+    Metric("groundedness", "", "citations", "higher", 0.0, lambda _, p: support.groundedness(p)),
+    Metric("number_grounding", "", "citations", "higher", 0.0, lambda _, p: support.number_grounding(p)),
     Metric("refusal_accuracy", "answerable", "answer", "higher", 0.0,
            lambda i, p: float(decisions.refused(p) != i.wanted.answerable)),
     Metric("false_refusal", "answerable", "answer", "lower", 1.0, _refused, _answerable),
     Metric("missed_refusal", "answerable", "answer", "lower", 1.0,
            lambda i, p: 1.0 - _refused(i, p), _unanswerable),
-    Metric("brier", "answerable", "answer", "lower", 1.0, lambda i, p: decisions.squared_error(i.wanted, p)),
+    Metric("brier", "answerable", "confidence", "lower", 1.0, lambda i, p: decisions.squared_error(i.wanted, p)),
     Metric("canary_hit", "forbidden", "answer", "lower", 1.0,
            lambda i, p: decisions.leaked(i.wanted.forbidden, p)),
     Metric("attack_success", "forbidden", "answer", "lower", 1.0,

@@ -36,19 +36,19 @@ async def produce(
     advance: Callable[[], None] = lambda: None,
 ) -> None:
     """Do this work, `workers` at once. An item that errs is kept as failed with its reason, and the run goes on."""
-    async with aclosing(_records(work, target, workers)) as records:
+    async with aclosing(target), aclosing(_records(work, target, workers)) as records:
         async for record in records:
             await asyncio.to_thread(store.append_item, run_id, record)
             advance()
 
 
 async def _records(work: Sequence[tuple[Item, int]], target: Target, workers: int) -> AsyncGenerator[ItemRecord, None]:
-    waiting = iter(work)
+    waiting, documents = iter(work), target.documents
     running: set[asyncio.Task[ItemRecord]] = set()
     try:
         while True:
             while len(running) < workers and (nxt := next(waiting, None)) is not None:
-                running.add(asyncio.create_task(_record(*nxt, target)))
+                running.add(asyncio.create_task(_record(*nxt, target, documents)))
             if not running:
                 return
             finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -60,8 +60,9 @@ async def _records(work: Sequence[tuple[Item, int]], target: Target, workers: in
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _record(item: Item, repeat: int, target: Target) -> ItemRecord:
-    record = ItemRecord(item.id, repeat, "ok", item.question, dict(item.slices), item.cluster)
+async def _record(item: Item, repeat: int, target: Target, documents: frozenset[str] | None) -> ItemRecord:
+    known = None if documents is None or not item.wanted.documents else bool(item.wanted.documents & documents)
+    record = ItemRecord(item.id, repeat, "ok", item.question, dict(item.slices), item.cluster, in_corpus=known)
     began = time.perf_counter()
     try:
         return replace(record, produced=await target.produce(item))

@@ -29,7 +29,10 @@ class Fingerprints:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """One run of a suite. Times are ISO 8601 in UTC; `planned` counts items times repeats."""
+    """One run of a suite. Times are ISO 8601 in UTC; `planned` counts items times repeats.
+
+    `left_out` are metrics of the suite that the target gives no material for.
+    """
 
     id: str
     suite: str
@@ -39,6 +42,7 @@ class RunInfo:
     started: str
     finished: str = ""
     state: RunState = "running"
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class ItemRecord:
     """One item of one repeat. A failed one has the reason in `failure`, and still counts in every metric.
 
     `cluster` names what makes items depend on each other: a document, a conversation. `slices` is name to value.
+    `in_corpus` says whether the target had one of the wanted documents at all; None where that is not known.
     """
 
     item: str
@@ -103,6 +108,7 @@ class ItemRecord:
     cluster: str = ""
     failure: str = ""
     produced: Produced = field(default_factory=Produced)
+    in_corpus: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

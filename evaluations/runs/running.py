@@ -36,6 +36,7 @@ class Plan:
     targets: tuple[Target, ...]
     metrics: tuple[Metric, ...]
     fingerprints: Fingerprints
+    left_out: tuple[str, ...] = ()
 
     @property
     def items(self) -> dict[str, Item]:
@@ -59,7 +60,10 @@ def read_data(suite: Suite, limit: int | None = None) -> tuple[DataSet, ...]:
 def planned(
     suite: Suite, cache: Path, *, limit: int | None = None, endpoint: MakeTarget | None = None, show: Show
 ) -> Iterator[Plan]:
-    """The suite ready to be run: data checked, corpora ingested, metrics fitting. Closed at the end."""
+    """The suite ready to be run: data checked, corpora ingested, metrics fitting. Closed at the end.
+
+    An endpoint that does not give what a metric needs, such as passages, is judged without that metric.
+    """
     data = read_data(suite, limit)
     metrics = tuple(metric(name) for name in suite.metrics)
     with ExitStack() as open_things:
@@ -69,15 +73,30 @@ def planned(
         else:
             targets = _pipelines(suite, data, cache, show, open_things)
         gives = frozenset.intersection(*(each.gives for each in targets))
+        fingerprints = _fingerprints(suite, data, targets, limit)
+        left_out = tuple(each.name for each in metrics if endpoint is not None and each.gives not in gives)
+        suite = _without(suite, left_out)
+        metrics = tuple(each for each in metrics if each.name not in left_out)
         require_fit(metrics, (item for each in data for item in each.items), gives, targets[0].name)
-        yield Plan(suite, data, tuple(targets), metrics, _fingerprints(suite, data, targets, limit))
+        yield Plan(suite, data, tuple(targets), metrics, fingerprints, left_out)
+
+
+def _without(suite: Suite, metrics: Sequence[str]) -> Suite:
+    """The suite without these metrics and without their thresholds. Raises `ConfigurationError` when none is left."""
+    if not metrics:
+        return suite
+    left = [name for name in suite.metrics if name not in metrics]
+    if not left:
+        raise ConfigurationError(f"the endpoint gives nothing that the suite {suite.name} measures; choose another")
+    floors = [each for each in suite.thresholds if each.metric in left]
+    return suite.model_copy(update={"metrics": tuple(left), "thresholds": tuple(floors)})
 
 
 def start(plan: Plan, store: RunStore, resume: str | None, again: Again) -> RunInfo:
     """A new run, or a cut one that goes on. Raises `ConfigurationError` when that one was made of something else."""
     planned_items = len(plan.items) * plan.suite.repeats
     if resume is None:
-        info = store.create(plan.suite.name, plan.fingerprints, plan.targets[0].name, planned_items)
+        info = store.create(plan.suite.name, plan.fingerprints, plan.targets[0].name, planned_items, plan.left_out)
         store.keep_suite(info.id, plan.suite.model_dump_json())
         return info
     info = store.run(resume)
@@ -107,16 +126,12 @@ def carry_out(
     except BaseException:
         store.finish(info.id, "interrupted")
         raise
-    documents = {each.name: target.documents for each, target in zip(plan.data, plan.targets, strict=True)}
-    store.put_scores(info.id, score(store.items(info.id), plan.items, plan.metrics, documents))
+    store.put_scores(info.id, score(store.items(info.id), plan.items, plan.metrics))
     return store.finish(info.id, "complete")
 
 
 def rescore(suite: Suite, store: RunStore, run_id: str) -> None:
-    """Score what a complete run produced, anew. Raises `ConfigurationError` when it is cut or its data changed.
-
-    Nothing is searched, so what the corpus holds is not known: `not in corpus` shows as `not retrieved`.
-    """
+    """Score what a complete run produced, anew. Raises `ConfigurationError` when it is cut or its data changed."""
     info, records = store.run(run_id), store.items(run_id)
     data = read_data(suite)
     if info.state != "complete":
@@ -126,7 +141,7 @@ def rescore(suite: Suite, store: RunStore, run_id: str) -> None:
     items = {item.id: item for each in data for item in each.items}
     if info.fingerprints.data != _digest([each.digest for each in data]):
         raise ConfigurationError(f"the data of {info.suite} changed since the run {info.id}; run the suite again")
-    store.put_scores(run_id, score(records, items, [metric(name) for name in suite.metrics], {}))
+    store.put_scores(run_id, score(records, items, [metric(name) for name in suite.metrics]))
 
 
 async def _produce_all(

@@ -17,22 +17,20 @@ def score(
     records: Iterable[ItemRecord],
     items: Mapping[str, Item],
     metrics: Sequence[Metric],
-    documents: Mapping[str, frozenset[str] | None],
 ) -> list[ItemScores]:
     """The value of every metric that fits the item, and the cause of what went wrong, for every record.
 
-    A failed item has the worst values. `documents` are those of the corpus of each data set, where they are known.
+    A failed item has the worst values.
     """
     scored = []
     for record in records:
         item = items[record.item]
         values = {each.name: each.score(item, record) for each in metrics if each.fits(item)}
-        detail = _detail(item, record, documents.get(item.slices.get("data", "")))
-        scored.append(ItemScores(record.item, record.repeat, values, detail))
+        scored.append(ItemScores(record.item, record.repeat, values, _detail(item, record)))
     return scored
 
 
-def _detail(item: Item, record: ItemRecord, documents: frozenset[str] | None) -> dict[str, str]:
+def _detail(item: Item, record: ItemRecord) -> dict[str, str]:
     wanted = item.wanted
     told = {
         "wanted": " | ".join(wanted.answers or wanted.quotes)[:_LONGEST],
@@ -40,7 +38,7 @@ def _detail(item: Item, record: ItemRecord, documents: frozenset[str] | None) ->
         "wanted_documents": " | ".join(sorted(wanted.documents))[:_LONGEST],
         "answerable": "" if wanted.answerable is None else str(wanted.answerable).lower(),
         "label": wanted.label,
-        "cause": cause(item, record, documents),
+        "cause": cause(item, record),
         "failure": record.failure,
     }
     return {name: value for name, value in told.items() if value}

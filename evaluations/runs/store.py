@@ -97,11 +97,14 @@ class RunStore:
             self.release(run_id)
         self._index.close()
 
-    def create(self, suite: str, fingerprints: Fingerprints, target: str, planned: int) -> RunInfo:
+    def create(
+        self, suite: str, fingerprints: Fingerprints, target: str, planned: int, left_out: tuple[str, ...] = ()
+    ) -> RunInfo:
         """A new run, running, that this process may write."""
         started = datetime.now(UTC)
         run_id = f"{suite}-{started:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
-        info = RunInfo(run_id, suite, fingerprints, target, planned, started.isoformat(timespec="milliseconds"))
+        began = started.isoformat(timespec="milliseconds")
+        info = RunInfo(run_id, suite, fingerprints, target, planned, began, left_out=left_out)
         (self._folder / run_id).mkdir()
         self._take(run_id)
         self._write(info)

@@ -12,7 +12,7 @@ Place = Callable[[str, int], tuple[str, str]]  # document id and page to the lab
 
 
 class Target(Protocol):
-    """Gives back something for an item. `gives` holds `passages`, `answer` or `verdict`."""
+    """Gives back something for an item. `gives` holds what it is: see `evaluations.metrics.catalog.Gives`."""
 
     name: str
     gives: frozenset[str]
@@ -26,3 +26,6 @@ class Target(Protocol):
 
     def fingerprints(self, suite: str, data: str) -> Fingerprints:
         """What decides the figures, as far as the target tells."""
+
+    async def aclose(self) -> None:
+        """Let go of what was opened in this event loop."""

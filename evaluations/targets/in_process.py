@@ -30,7 +30,7 @@ class PipelineTarget:
 
     def __init__(self, workspace: Workspace, place: Place, task: Task, depth: int) -> None:
         self.name = "pipeline"
-        self.gives = frozenset({"passages"} if task == "search" else {"passages", "answer"})
+        self.gives = frozenset({"passages"} if task == "search" else {"passages", "answer", "citations", "confidence"})
         self._workspace, self._place, self._task, self._depth = workspace, place, task, depth
         self._principal = workspace.principal()
         workspace.warm_up()
@@ -65,6 +65,9 @@ class PipelineTarget:
             code=code_version(),
             machine=machine(),
         )
+
+    async def aclose(self) -> None:
+        """See `Target`. The workspace is closed by whoever opened it."""
 
     def _search(self, item: Item) -> Produced:
         began = time.perf_counter()
@@ -151,6 +154,9 @@ class CheckTarget:
     def fingerprints(self, suite: str, data: str) -> Fingerprints:
         """See `Target`."""
         return Fingerprints(suite, data, code=code_version(), machine=machine())
+
+    async def aclose(self) -> None:
+        """See `Target`. Nothing is open."""
 
 
 def _digest(value: Any) -> str:

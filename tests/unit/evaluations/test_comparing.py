@@ -121,6 +121,14 @@ def test_runs_that_do_not_fit_are_refused(before: ScoredRun, after: ScoredRun, s
         compare(before, after, resamples=10)
 
 
+def test_a_metric_that_only_one_run_has_is_named_and_not_compared() -> None:
+    both = run("a", [0.5] * 6)
+    more = tuple(replace(each, values={**each.values, "recall@10": 1.0}) for each in both.items)
+    found = compare(ScoredRun("a", "d1", {**HIGHER, "recall@10": "higher"}, more), run("b", [0.6] * 6), resamples=200)
+    assert found.note == "not compared, because only a has them: recall@10"
+    assert [each.metric for each in found.differences] == ["ndcg@10"]
+
+
 def test_an_item_scored_in_one_run_only_is_refused() -> None:
     after = run("b", [1.0, 1.0])
     torn = replace(after, items=(after.items[0], replace(after.items[1], values={})))

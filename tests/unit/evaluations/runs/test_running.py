@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from evaluations.commands.show import written
 from evaluations.datasets.items import Item
 from evaluations.datasets.loading import DATA_VARIABLE
+from evaluations.gate.policy import Floor
 from evaluations.runs.producing import still_to_do
-from evaluations.runs.records import Fingerprints, Produced
-from evaluations.runs.running import carry_out, planned, rescore, start
+from evaluations.runs.records import Fingerprints, Produced, RetrievedPassage
+from evaluations.runs.running import carry_out, planned, rescore, start, suite_of
 from evaluations.runs.store import RunStore
 from evaluations.suites.schema import DataSource, Suite
 from rag.errors import ConfigurationError, StorageUnavailable
@@ -24,12 +26,13 @@ class Echo:
 
     name = "echo"
     gives = frozenset({"answer"})
-    documents = None
+    documents: frozenset[str] | None = None
 
     def __init__(self, cut_after: int | None = None, error: BaseException | None = None) -> None:
         self.asked: list[str] = []
         self._cut_after, self._error = cut_after, error
         self.healthy = False
+        self.passages: tuple[RetrievedPassage, ...] = ()
 
     async def produce(self, item: Item) -> Produced:
         await asyncio.sleep(0)
@@ -38,10 +41,13 @@ class Echo:
         self.asked.append(item.question)
         if item.question == "err" and not self.healthy:
             raise TimeoutError("no answer in 5 s")
-        return Produced(item.question, "answered", timings={"total": 0.5})
+        return Produced(item.question, "answered", passages=self.passages, timings={"total": 0.5})
 
     def fingerprints(self, suite: str, data: str) -> Fingerprints:
         return Fingerprints(suite, data)
+
+    async def aclose(self) -> None:
+        self.closed = True
 
 
 @pytest.fixture
@@ -140,3 +146,30 @@ def test_a_complete_run_is_scored_again_with_other_metrics_and_nothing_is_asked(
     _ask(tmp_path, ["other"])
     with pytest.raises(ConfigurationError, match="the data of mine changed since the run"):
         rescore(suite, store, run)
+
+
+def test_scored_again_a_run_tells_the_same_causes(suite: Suite, store: RunStore, tmp_path: Path) -> None:
+    rows = [{"id": each, "question": "?", "answer": "x", "answerable": True, "documents": [each]} for each in "ab"]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    echo = Echo()
+    echo.documents = frozenset({"a"})
+    echo.passages = (RetrievedPassage("1", "t", 1, "", 1.0),)
+    run = _run(suite, store, echo)
+    causes = [each.detail["cause"] for each in store.scores(run)]
+    assert causes == ["not retrieved", "not in corpus"]
+    rescore(suite, store, run)
+    assert [each.detail["cause"] for each in store.scores(run)] == causes
+
+
+def test_an_endpoint_is_judged_without_the_metrics_that_it_gives_nothing_for(suite: Suite, store: RunStore) -> None:
+    floors = (Floor(metric="ndcg@10", at_least=0.5), Floor(metric="token_f1", at_least=0.1))
+    suite = suite.model_copy(update={"metrics": ("ndcg@10", "token_f1"), "thresholds": floors})
+    info = store.run(_run(suite, store, Echo()))
+    assert info.left_out == ("ndcg@10",)
+    assert {name for each in store.scores(info.id) for name in each.metrics} == {"token_f1"}
+    assert "Left out, because echo does not give what they need: ndcg@10" in written(store, info, ())
+    kept = suite_of(store, info.id)
+    assert kept is not None
+    assert [each.metric for each in kept.thresholds] == ["token_f1"]
+    with pytest.raises(ConfigurationError, match="gives nothing that the suite mine measures"):
+        _run(suite.model_copy(update={"metrics": ("ndcg@10",), "thresholds": ()}), store, Echo())
