@@ -43,6 +43,7 @@ format: $(VENV)/dev.stamp ## Rewrite the code as the formatter wants it, and app
 bench: $(VENV)/dev.stamp ## Speed and memory next to the plain way of doing the same, in one run
 	@$(BIN)/python -m evaluations.ingestion_benchmark
 	@$(BIN)/python -m evaluations.service_benchmark
+	@$(BIN)/python -m evaluations.evaluation_benchmark
 
 .PHONY: bench-retrieval
 bench-retrieval: $(VENV)/dev.stamp ## Ranking quality next to MiniLM alone, BM25 alone and RRF
