@@ -50,10 +50,9 @@ def suite_of(store: RunStore, run_id: str) -> Suite | None:
     return Suite.model_validate_json(kept) if kept else None
 
 
-def read_data(suite: Suite, limit: int | None = None) -> tuple[DataSet, ...]:
-    """The data sets of a suite, each cut to its first `limit` items. Raises `DataError` or `ConfigurationError`."""
-    read = [load(source, suite.seed) for source in suite.data]
-    return tuple(replace(each, items=each.items[:limit]) for each in read)
+def read_data(suite: Suite) -> tuple[DataSet, ...]:
+    """The data sets of a suite. Raises `DataError` or `ConfigurationError`."""
+    return tuple(load(source, suite.seed) for source in suite.data)
 
 
 @contextmanager
@@ -62,9 +61,11 @@ def planned(
 ) -> Iterator[Plan]:
     """The suite ready to be run: data checked, corpora ingested, metrics fitting. Closed at the end.
 
-    An endpoint that does not give what a metric needs, such as passages, is judged without that metric.
+    Only the first `limit` items of each data set are planned; a metric may fit later ones alone. An endpoint that does
+    not give what a metric needs, such as passages, is judged without that metric.
     """
-    data = read_data(suite, limit)
+    whole = read_data(suite)
+    data = tuple(replace(each, items=each.items[:limit]) for each in whole)
     metrics = tuple(metric(name) for name in suite.metrics)
     with ExitStack() as open_things:
         if endpoint is not None and suite.task != "verify":
@@ -77,7 +78,7 @@ def planned(
         left_out = tuple(each.name for each in metrics if endpoint is not None and each.gives not in gives)
         suite = _without(suite, left_out)
         metrics = tuple(each for each in metrics if each.name not in left_out)
-        require_fit(metrics, (item for each in data for item in each.items), gives, targets[0].name)
+        require_fit(metrics, (item for each in whole for item in each.items), gives, targets[0].name)
         yield Plan(suite, data, tuple(targets), metrics, fingerprints, left_out)
 
 

@@ -173,3 +173,12 @@ def test_an_endpoint_is_judged_without_the_metrics_that_it_gives_nothing_for(sui
     assert [each.metric for each in kept.thresholds] == ["token_f1"]
     with pytest.raises(ConfigurationError, match="gives nothing that the suite mine measures"):
         _run(suite.model_copy(update={"metrics": ("ndcg@10",), "thresholds": ()}), store, Echo())
+
+
+def test_a_limit_may_leave_out_all_items_that_a_metric_fits(suite: Suite, store: RunStore, tmp_path: Path) -> None:
+    rows = [{"id": "a", "question": "?", "answerable": True}, {"id": "b", "question": "?", "answerable": False}]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    suite = suite.model_copy(update={"metrics": ("false_refusal", "missed_refusal")})
+    with planned(suite, Path(), limit=1, endpoint=Echo, show=lambda _: None) as plan:
+        info = carry_out(plan, store, start(plan, store, None, "missing"), "missing", lambda _: lambda: None)
+    assert [each.metrics for each in store.scores(info.id)] == [{"false_refusal": 0.0}]
