@@ -40,6 +40,33 @@ def test_a_period_and_a_section_that_nothing_is_about_are_seen() -> None:
     assert (found.periods_missing, found.sections_missing) == (1.0, 1.0)
 
 
+def test_a_long_name_counts_as_held_only_where_one_passage_holds_all_of_it() -> None:
+    held = signals("Was the Effective Tax rate of the Third Quarter lower?", APPLE)
+    half = signals("Was the Effective Tax Treaty of the Third Quarter lower?", APPLE)
+    assert (held.long_names_held, half.long_names_held) == (1.0, 0.5)
+    assert signals("was it lower?", APPLE).long_names_held == 0.5
+
+
+def test_the_share_of_one_document_is_neutral_where_only_one_was_found() -> None:
+    others = [replace(APPLE, chunk_id=str(number), document_id=str(number % 3)) for number in range(5)]
+    assert signals("What was the tax rate?", *others).document_share == pytest.approx(0.4)
+    assert signals("What was the tax rate?", APPLE, replace(APPLE, chunk_id="e")).document_share == 0.5
+
+
+def test_what_a_question_looks_like_is_seen() -> None:
+    seen = signals("Can the rate exceed 12.5 percent?", APPLE)
+    assert (seen.yes_or_no, seen.numbers_asked, seen.names_asked) == (1.0, 1.0, 0.0)
+    assert signals("What was the effective rate of Apple?", APPLE).names_asked > 0.0
+
+
+def test_a_passage_that_covers_more_than_the_others_opens_a_gap() -> None:
+    off = replace(APPLE, chunk_id="e", title="Other", section="", text="Nothing about it.", score=0.2)
+    apart = signals("What was the effective tax rate?", APPLE, off)
+    assert apart.coverage_gap == pytest.approx(1.0)
+    assert apart.second_score == pytest.approx(0.2)
+    assert signals("What was the effective tax rate?", APPLE).coverage_gap == 0.0
+
+
 def test_passages_that_hold_the_words_score_higher_than_passages_that_do_not() -> None:
     asked = signals("What was the effective tax rate?", APPLE)
     strange = signals("How do I bake bread at home?", replace(APPLE, dense=0.1, lexical=None))
