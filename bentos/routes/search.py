@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import APIRouter
 
 from bentos import schemas
@@ -26,7 +24,7 @@ async def search(
     query = clean_question(asked.query, settings.question.max_characters)
     narrow = checked_filter(asked.narrow(), workspace, caller)
     snapshot = workspace.catalog.snapshot
-    found = await asyncio.to_thread(workspace.searcher.search, query, caller, narrow, top_k)
+    found = await workspace.searcher.asearch(query, caller, narrow, top_k)
     return schemas.SearchResponse(
         passages=[schemas.Passage.model_validate(passage) for passage in found], snapshot=snapshot
     )

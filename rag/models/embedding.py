@@ -18,6 +18,7 @@ from rag.errors import BankSightError, ConfigurationError, ModelError
 from rag.models.batching import load_cutting_tokenizer, plan_batches, tokenise
 from rag.models.encoders import DIMENSIONS, Encoder, LateEncoder, OnnxEncoder
 from rag.models.equality import smallest_cosine
+from rag.models.gathering import Gathering
 from rag.models.identity import fingerprint
 from rag.models.minilm import MiniLM, require_strings
 from rag.models.onnx_file import ensure_graph
@@ -28,6 +29,7 @@ __all__ = ["LocalMiniLM", "MiniLM", "fingerprint", "open_embedding"]
 logger = logging.getLogger(__name__)
 
 Purpose = Literal["query", "bulk"]
+_TOGETHER: Final = 4  # questions in one pass; more gain little, and the first of them would wait for longer
 _OPENVINO_ADVICE: Final = "run `pip install openvino`, or set it to auto"
 
 
@@ -39,6 +41,7 @@ class LocalMiniLM(MiniLM):
     _max_texts: int = PrivateAttr()
     _max_pieces: int = PrivateAttr()
     _model_calls: int = PrivateAttr(default=0)
+    _single: Gathering = PrivateAttr()
     _counting: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def __init__(self, encoder: Encoder, weights: Weights, settings: EmbeddingSettings) -> None:
@@ -47,6 +50,8 @@ class LocalMiniLM(MiniLM):
         self._cutting = load_cutting_tokenizer(weights)
         self._max_texts = settings.batch_size
         self._max_pieces = settings.batch_pieces
+        # One thread less than there are: searches need one too, and the fewer passes, the more questions share one.
+        self._single = Gathering(self._forward, max(1, settings.threads - 1), _TOGETHER)
 
     @property
     def backend(self) -> str:
@@ -64,20 +69,25 @@ class LocalMiniLM(MiniLM):
         if not texts:
             return np.empty((0, DIMENSIONS), dtype=np.float32)
         pieces = tokenise(self._cutting, texts)
-        vectors = np.full((len(pieces.unique), DIMENSIONS), np.nan, dtype=np.float32)
+        if len(pieces.unique) == 1:
+            return self._single.encode(pieces.unique[0])[np.newaxis][pieces.numbers]
+        return self._forward(pieces.unique)[pieces.numbers]
+
+    def _forward(self, unique: Sequence[list[int]]) -> NDArray[np.float32]:
+        vectors = np.full((len(unique), DIMENSIONS), np.nan, dtype=np.float32)
         try:
-            calls = self._encoder.encode(plan_batches(pieces.unique, self._max_texts, self._max_pieces), vectors)
+            calls = self._encoder.encode(plan_batches(unique, self._max_texts, self._max_pieces), vectors)
         except BankSightError:
             raise
         except Exception as error:  # three runtimes, each with errors of its own
-            raise ModelError(f"the embedding model failed on {len(texts)} texts: {error}") from error
+            raise ModelError(f"the embedding model failed on {len(unique)} texts: {error}") from error
         with self._counting:
             self._model_calls += calls
         if not np.isfinite(vectors).all():
             raise ModelError(
                 f"the embedding model ({self.backend}) gave numbers that are not finite: restart, report it"
             )
-        return vectors[pieces.numbers]
+        return vectors
 
 
 def open_embedding(settings: EmbeddingSettings, cache_dir: Path, purpose: Purpose) -> MiniLM:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +30,7 @@ from rag.storage.vectors import Vector, VectorIndex
 _WIDEN = 4  # how much more is taken each time when too many candidates may not be seen
 _WIDEST = 6_400  # candidates from each search; beyond that every visible document is looked at instead
 _COMPARED_ONE_BY_ONE = 5_000  # chunks of documents that a filter names, which is faster than widening
+_SEARCHES = 16  # at the same time; most of them wait, and those that wait for the model share its passes
 _VECTORS = 20_000  # kept in memory, 768 bytes each
 _TEXTS = 10_000  # kept in memory, about 2 kB each
 
@@ -81,6 +85,7 @@ class Searcher:
         self._settings = settings
         self._own_weights = {name: collection.dense_weight for name, collection in collections.items()}
         self._known_vectors: Remembered[Vector] = Remembered(_VECTORS)
+        self._threads = ThreadPoolExecutor(_SEARCHES, thread_name_prefix="search")
         self._known_texts: Remembered[StoredChunk] = Remembered(_TEXTS)
 
     def search(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> list[Passage]:
@@ -96,11 +101,10 @@ class Searcher:
         return self._passages(candidates, fused(candidates, self._settings.name_weight), top_k)
 
     async def asearch(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> list[Passage]:
-        """As `search`, in a thread, because Chroma and the model would block the event loop.
-
-        Embedding the questions of waiting callers together was slower: longer ones set the pace for all.
-        """
-        return await asyncio.to_thread(self.search, question, principal, narrow, top_k)
+        """As `search`, in a thread, because Chroma and the model would block the event loop."""
+        context = contextvars.copy_context()  # traces go on in the thread
+        work = partial(context.run, self.search, question, principal, narrow, top_k)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _asked(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> _Asked | None:
         """What there is to search for, and where; None when there is nothing or nowhere."""

@@ -14,7 +14,7 @@ import logging
 import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +49,14 @@ class LexicalEntry:
     header: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """One committed state of the index, and which scopes were found to be all that it holds."""
+
+    searcher: Any
+    everything: dict[tuple[str, ...], bool] = field(default_factory=dict)
+
+
 class LexicalIndex:
     """The index in one folder. Any number of threads may search; writing is one at a time.
 
@@ -62,6 +70,7 @@ class LexicalIndex:
         self._index = _open(folder)
         self._writer: Any = None
         self._seen = self._commit_stamp()
+        self._view = _View(self._index.searcher())
 
     def apply(self, add: Sequence[LexicalEntry], remove: Iterable[tuple[str, str]]) -> None:
         """Remove `(scope, chunk id)` pairs and write entries, all in one durable commit. Raises `StorageUnavailable`.
@@ -100,11 +109,14 @@ class LexicalIndex:
         if not scopes or limit < 1:
             return []
         self._refresh()
-        searcher = self._index.searcher()
+        view = self._view
+        searcher = view.searcher
         wanted = self._wanted(searcher, question, hints)
         if wanted is None:
             return []
-        conditions = [(tantivy.Occur.Must, wanted), (tantivy.Occur.Must, self._any_of("scope", scopes))]
+        conditions = [(tantivy.Occur.Must, wanted)]
+        if not self._is_everything(view, tuple(scopes)):
+            conditions.append((tantivy.Occur.Must, self._any_of("scope", scopes)))
         if document_ids:
             conditions.append((tantivy.Occur.Must, self._any_of("document", document_ids)))
         hits = searcher.search(tantivy.Query.boolean_query(conditions), limit, count=False).hits
@@ -142,7 +154,7 @@ class LexicalIndex:
     def _all(self, query: Any) -> Iterator[Any]:
         """The stored fields of everything that fits."""
         self._refresh()
-        searcher = self._index.searcher()
+        searcher = self._view.searcher
         if searcher.num_docs:
             for _, address in searcher.search(query, searcher.num_docs, count=False).hits:
                 yield searcher.doc(address)
@@ -177,6 +189,14 @@ class LexicalIndex:
     def _reload(self) -> None:
         self._seen = self._commit_stamp()
         self._index.reload()
+        self._view = _View(self._index.searcher())
+
+    def _is_everything(self, view: _View, scopes: tuple[str, ...]) -> bool:
+        """True when no chunk stands outside these scopes; then the condition, a third of a search, can be left out."""
+        if scopes not in view.everything:
+            inside = view.searcher.search(self._any_of("scope", scopes), 1, count=True).count
+            view.everything[scopes] = inside == view.searcher.num_docs
+        return view.everything[scopes]
 
     def _commit_stamp(self) -> int:
         return (self._folder / "meta.json").stat().st_mtime_ns
