@@ -54,7 +54,9 @@ class ScoredRun:
 
 @dataclass(frozen=True, slots=True)
 class Regressed:
-    """An item that the later run does worse, by metric: value before and after. `loss` adds up over the metrics."""
+    """An item that the later run does worse, by metric: value before and after. `loss` adds up what share of a metric's
+    range was lost.
+    """
 
     id: str
     values: Mapping[str, tuple[float, float]]
@@ -126,7 +128,8 @@ class _Sample:
         members: dict[str, list[tuple[ScoredItem, ScoredItem]]] = defaultdict(list)
         for pair in self.pairs:
             for name, value in pair[1].slices.items():
-                members[f"{name}={value}"].append(pair)
+                if value:
+                    members[f"{name}={value}"].append(pair)
         for name, pairs in sorted(members.items()):
             if _LEAST_SLICE <= len(pairs) < len(self.pairs):
                 yield name, _Sample(pairs, self.directions)
@@ -256,7 +259,8 @@ def _judged(difference: Difference, level: float) -> Difference:
 
 
 def _regressed(sample: _Sample) -> tuple[Regressed, ...]:
-    """Items with a loss in some metric, the greatest loss first."""
+    """Items with a loss in some metric, the greatest loss first: seconds and shares both as parts of their range."""
+    ranges = {name: _range(sample, name) for name in sample.directions}
     found = []
     for one, two in sample.pairs:
         worse = {
@@ -265,5 +269,12 @@ def _regressed(sample: _Sample) -> tuple[Regressed, ...]:
             if name in one.values and sample.sign(name) * (two.values[name] - one.values[name]) < -1e-12
         }
         if worse:
-            found.append(Regressed(two.id, worse, sum(abs(after - before) for before, after in worse.values())))
+            loss = sum(abs(after - before) / ranges[name] for name, (before, after) in worse.items())
+            found.append(Regressed(two.id, worse, loss))
     return tuple(sorted(found, key=lambda each: (-each.loss, each.id)))
+
+
+def _range(sample: _Sample, metric: str) -> float:
+    """The distance of the smallest and the greatest value, at least 1, which is that of a share."""
+    values = [item.values[metric] for pair in sample.pairs for item in pair if metric in item.values]
+    return max(1.0, max(values) - min(values)) if values else 1.0

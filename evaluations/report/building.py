@@ -109,7 +109,7 @@ def _standings(checked: Sequence[Checked]) -> dict[str, tuple[Standing, str]]:
     for each in checked:
         kind, _, metric = each.name.partition(" ")
         if kind == "floor" and "[" not in metric:
-            found[metric] = (each.outcome, each.reason.partition(", ")[2])
+            found[metric] = (each.outcome, each.reason.partition("], ")[2])
     return found
 
 
@@ -117,7 +117,8 @@ def _slices(run: ScoredRun) -> tuple[Slice, ...]:
     members: dict[str, list[ScoredItem]] = defaultdict(list)
     for item in run.items:
         for name, value in item.slices.items():
-            members[f"{name}={value}"].append(item)
+            if value:
+                members[f"{name}={value}"].append(item)
     parts = {name: items for name, items in sorted(members.items()) if len(items) < len(run.items)}
     # Every slice shows the same columns: metrics that all of them have.
     shared = [

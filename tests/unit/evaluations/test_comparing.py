@@ -94,6 +94,16 @@ def test_regressed_items_come_worst_first() -> None:
     assert found.regressed[0].values == {"ndcg@10": (0.5, 0.0)}
 
 
+def test_a_slow_item_does_not_count_for_more_than_a_wrong_one() -> None:
+    def timed(name: str, rows: list[tuple[float, float]]) -> ScoredRun:
+        items = tuple(ScoredItem(f"q{i}", f"q{i}", {}, {"right": r, "seconds": s}) for i, (r, s) in enumerate(rows))
+        return ScoredRun(name, "d1", {"right": "higher", "seconds": "lower"}, items)
+
+    before = timed("a", [(1.0, 2.0), (1.0, 2.0), (1.0, 1.0)])
+    after = timed("b", [(1.0, 11.0), (0.0, 4.0), (1.0, 1.0)])
+    assert [each.id for each in compare(before, after, resamples=100).regressed] == ["q1", "q0"]
+
+
 def test_a_metric_that_applies_to_some_items_is_compared_over_those() -> None:
     before, after = run("a", [0.5] * 4), run("b", [0.5] * 4)
     extra = {"f1": "higher", **HIGHER}
