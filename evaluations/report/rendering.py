@@ -43,8 +43,10 @@ def number(value: float, metric: str = "") -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
 
 
-def _widest(differences: tuple[Difference, ...]) -> float:
-    return max((max(abs(each.low), abs(each.high)) for each in differences), default=0.0)
+def _widest(differences: tuple[Difference, ...], metric: str) -> float:
+    """The farthest end of an interval among metrics of the same unit: seconds would make shares look like nothing."""
+    alike = [each for each in differences if ("seconds" in each.metric) == ("seconds" in metric)]
+    return max((max(abs(each.low), abs(each.high)) for each in alike), default=0.0)
 
 
 def _environment(*, autoescape: bool) -> Environment:
