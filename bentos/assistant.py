@@ -1,4 +1,4 @@
-"""The BentoML service `Assistant`: the HTTP API, and with `embedding.serving: service` the Embedder it depends on.
+"""The BentoML service `Assistant`: the HTTP API, and the Embedder and Generator services it depends on where so set.
 
 BentoML imports this module in its parent process and in every worker, so nothing heavy may be imported at its top.
 """
@@ -8,40 +8,24 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import bentoml
 
 from bentos.commands import tell_the_operator
 from bentos.embedder import Embedder
+from bentos.entrance import Entrance
+from bentos.generator import Generator
 from bentos.opening import Opening, open_workspace_and_jobs
 from rag.errors import BankSightError
 from rag.settings import load_settings
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
     from rag.bootstrap import Workspace
     from rag.ingestion.jobs import JobRunner
 
 settings = load_settings()
 _LONGER_THAN_ANY_UPLOAD_SECONDS = 3600.0
-
-
-class Entrance:
-    """Passes every request on to the application, which is made when the service starts.
-
-    BentoML matches a plain ASGI callable like this one for every path that is not its own, so that unknown routes get
-    our problem documents too.
-    """
-
-    def __init__(self) -> None:
-        self.application: ASGIApp | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.application is None:
-            raise RuntimeError("a request came before the service was started")
-        await self.application(scope, receive, send)
 
 
 entrance = Entrance()
@@ -70,6 +54,8 @@ class Assistant:
 
     if settings.embedding.serving == "service":
         embedder = bentoml.depends(Embedder)
+    if settings.generation.in_generator:
+        generator = bentoml.depends(Generator)
 
     def __init__(self) -> None:
         # Only workers need these, not BentoML's parent process.
@@ -79,6 +65,12 @@ class Assistant:
         for package in ("rag", "bentos", "connectors"):
             logging.getLogger(package).setLevel(settings.logging.level)
         self.end_tracing = open_tracing(os.environ)
+        self._generator_url = ""
+        if settings.generation.in_generator:
+            self._generator_url = str(cast(Any, self.generator).to_async.url)
+            # BentoML would call us unready while the Generator is down, when the fallback answers. Its own reference
+            # is not needed any more: `RemoteGenerator` speaks to the Generator's routes, which BentoML's client cannot.
+            cast(Any, self).generator = None
         self.opening = Opening(settings, self._open, _end_if_asked)
         entrance.application = create_app(self.opening)
         self.opening.start()
@@ -86,7 +78,9 @@ class Assistant:
     def _open(self) -> tuple[Workspace, JobRunner]:
         service: Any = Assistant  # the decorators make it a bentoml.Service, which knows where it is served
         embedder = getattr(self, "embedder", None)
-        return open_workspace_and_jobs(settings, url=service.url or "", embedder=embedder)
+        return open_workspace_and_jobs(
+            settings, url=service.url or "", embedder=embedder, generator_url=self._generator_url
+        )
 
     async def __is_ready__(self) -> bool:
         return self.opening.state == "open"

@@ -6,6 +6,7 @@ up. Here they get 503 with the reason, `/readyz` says no, and `/livez` says that
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from rag.settings import Settings
 if TYPE_CHECKING:
     from rag.bootstrap import Workspace
     from rag.ingestion.jobs import JobRunner
+    from rag.models.engine import Engine
     from rag.models.minilm import MiniLM
 
 logger = logging.getLogger(__name__)
@@ -26,19 +28,27 @@ _RETRY_SECONDS = 3.0
 
 
 def open_workspace_and_jobs(
-    settings: Settings, *, url: str = "", embedder: object | None = None
+    settings: Settings, *, url: str = "", embedder: object | None = None, generator_url: str = ""
 ) -> tuple[Workspace, JobRunner]:
     """The workspace, warmed up, and the runner of its jobs, started. Raises as `rag.bootstrap.open_workspace` does.
 
     `url` is where this process serves HTTP, so that commands find it. `embedder` is the Embedder service as BentoML
-    gives it; without one, questions are embedded in this process.
+    gives it; without one, questions are embedded in this process. At `generator_url` is the Generator service, which
+    generates; without one, that happens in this process too.
     """
     # These take seconds to import, in which the server can already answer probes.
     from rag.bootstrap import open_workspace  # noqa: PLC0415
     from rag.ingestion.jobs import JobRunner  # noqa: PLC0415
     from rag.operations import telemetry  # noqa: PLC0415
 
-    workspace = open_workspace(settings, url=url, embedding=_remote(embedder, settings) if embedder else None)
+    generator = _generator(generator_url) if generator_url else None
+    try:
+        embedding = _remote(embedder, settings) if embedder else None
+        workspace = open_workspace(settings, url=url, embedding=embedding, generator=generator)
+    except BaseException:
+        if generator is not None:
+            asyncio.run(generator.close())
+        raise
     try:
         workspace.warm_up()
         telemetry.SNAPSHOT.set(workspace.catalog.snapshot)
@@ -54,6 +64,12 @@ def _remote(embedder: object, settings: Settings) -> MiniLM:
     from bentos.remote_embedding import RemoteMiniLM  # noqa: PLC0415
 
     return RemoteMiniLM(embedder, settings.embedding)
+
+
+def _generator(url: str) -> Engine:
+    from bentos.remote_generation import RemoteGenerator  # noqa: PLC0415
+
+    return RemoteGenerator(url)
 
 
 class Opening:

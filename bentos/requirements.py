@@ -2,7 +2,7 @@
 
     python -m bentos.requirements > bentos/requirements.txt
 
-The packages that `banksight[serve]` needs, and what those need in turn, each with the version in `constraints.txt`.
+The packages that `banksight[serve,gpu]` needs, and what those need in turn, each with the version in `constraints.txt`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEADER = "# What a bento installs. Written by `python -m bentos.requirements`; 
 def pinned(constraints: Path) -> str:
     """The text of the file. Raises `KeyError` for a package that `constraints` does not pin."""
     versions = _versions(constraints)
-    names = sorted(_closure("banksight", frozenset({"serve"})) - {"banksight", *_NEVER_FROZEN})
+    names = sorted(_closure("banksight", frozenset({"serve", "gpu"})) - {"banksight", *_NEVER_FROZEN})
     return _HEADER + "".join(f"{name}=={versions[name]}\n" for name in names)
 
 

@@ -199,6 +199,12 @@ class GenerationSettings(Section):
             raise ValueError("generation.fallback names an engine twice, or the one that it stands in for")
         return self
 
+    @property
+    def in_generator(self) -> EngineName | None:
+        """The engine that the Generator service holds: with `serving: service`, the first that it can hold."""
+        chain = (self.engine, *self.fallback) if self.serving == "service" else ()
+        return next((each for each in chain if each in ("mistral", "simulated")), None)
+
 
 class VerificationSettings(Section):
     """What a sentence of a language model must pass besides words and numbers."""

@@ -16,6 +16,7 @@ from bentos import schemas
 from bentos.contract import OpenWorkspace, errors
 from bentos.opening import Opening
 from rag.errors import BankSightError, Busy
+from rag.models.llms import engine_stats
 from rag.operations import telemetry
 from rag.operations.health import health_of
 
@@ -50,6 +51,11 @@ async def readyz(workspace: OpenWorkspace) -> str:
 
 
 @router.get("/metrics", response_class=PlainTextResponse, responses=errors())
-async def metrics() -> Response:
-    """Metrics in Prometheus' text format, added up over all processes of the service."""
-    return Response(await asyncio.to_thread(telemetry.exposition), media_type=CONTENT_TYPE_LATEST)
+async def metrics(request: Request) -> Response:
+    """Metrics in Prometheus' text format, added up over all processes of the service.
+
+    Those of the engine (`llm_engine_…`) are the Generator's, or, without one, of the process that answers.
+    """
+    opening: Opening = request.app.state.opening
+    stats = engine_stats(opening.workspace().pipeline.engines) if opening.state == "open" else {}
+    return Response(await asyncio.to_thread(telemetry.exposition, stats), media_type=CONTENT_TYPE_LATEST)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from llama_index.core.llms import LLM
 
 from rag.errors import ConfigurationError
-from rag.models.engine import Decoding, Engine
+from rag.models.engine import Decoding, Engine, EngineStats
 from rag.models.engine_llm import EngineLLM, MistralLLM, OpenAICompatibleLLM, SimulatedLLM
 from rag.models.extractive import ExtractiveLLM
 from rag.query.similarity import Encoder
@@ -33,9 +33,7 @@ def open_llm(
     if name == "huggingface":
         return _huggingface(settings, weights)
     engine = (
-        generator
-        if generator is not None and name == held_by_generator(settings)
-        else open_named(name, settings, weights)
+        generator if generator is not None and name == settings.in_generator else open_named(name, settings, weights)
     )
     return _LLMS[name](
         engine=engine,
@@ -48,11 +46,6 @@ def open_llm(
 def decoding_of(settings: GenerationSettings) -> Decoding:
     """How the configuration wants tokens to be chosen."""
     return Decoding(settings.max_tokens, settings.temperature, settings.top_p, settings.stop, settings.seed)
-
-
-def held_by_generator(settings: GenerationSettings) -> EngineName | None:
-    """Which engine of the configured ones the Generator service holds with `serving: service`: the first it can."""
-    return next((each for each in (settings.engine, *settings.fallback) if each in ("mistral", "simulated")), None)
 
 
 def open_named(name: EngineName, settings: GenerationSettings, weights: Weights) -> Engine:
@@ -126,6 +119,11 @@ _LLMS: Final[dict[str, type[EngineLLM]]] = {
     "openai_compatible": OpenAICompatibleLLM,
     "simulated": SimulatedLLM,
 }
+
+
+def engine_stats(llms: Iterable[LLM]) -> dict[str, EngineStats]:
+    """What the engines of these `LLM`s do now, by the names under which answers show them."""
+    return {each.class_name(): each.engine.stats() for each in llms if isinstance(each, EngineLLM)}
 
 
 def close_llm(llm: Any) -> None:

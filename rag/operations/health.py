@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import shutil
 import subprocess
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import BankSightError
+from rag.models.llms import engine_stats
 
 if TYPE_CHECKING:
     from rag.bootstrap import Workspace
@@ -16,10 +18,19 @@ if TYPE_CHECKING:
 def health_of(workspace: Workspace) -> dict[str, Any]:
     """`status` (ok, degraded, unavailable), `checks`, and `detail`: the first thing that is wrong, in a sentence.
 
+    `engines` has what each engine that generates does now: requests, slots, the queue's limit, tokens.
     `gpu_memory_free` is in bytes, summed over all cards; None where there is no card. Blocks: call it in a thread.
     """
     wrong: list[str] = []
-    checks: dict[str, Any] = {"llm_loaded": True}  # the extractive engine has nothing to load
+    engines = engine_stats(workspace.pipeline.engines)
+    chosen = workspace.pipeline.engines[0].class_name()
+    loaded = (
+        chosen not in engines or engines[chosen].slots > 0
+    )  # quoting needs nothing; a Generator that is down has none
+    if not loaded:
+        wrong.append("The language model's service does not answer; its log says why, and the fallback answers if any.")
+    checks: dict[str, Any] = {"llm_loaded": loaded, "engine": chosen}
+    checks["engines"] = {name: asdict(stats) for name, stats in engines.items()}
     free = _gpu_memory_free()
     checks |= {"gpu_available": free is not None, "gpu_memory_free": free}
     try:

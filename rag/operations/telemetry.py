@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from rag.domain import Answer, IngestReport
+from rag.models.engine import EngineStats
 from rag.query.events import Stage
 
 # "abandoned" is what engines took that were given up.
@@ -73,13 +77,41 @@ def ingested(report: IngestReport) -> None:
     SNAPSHOT.set(report.snapshot)
 
 
-def exposition() -> bytes:
-    """Everything in Prometheus' text format: of this process, or of all that share `PROMETHEUS_MULTIPROC_DIR`."""
+class _Engines(Collector):
+    """What engines do at this moment, as they count it themselves."""
+
+    def __init__(self, stats: Mapping[str, EngineStats]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        requests = GaugeMetricFamily("llm_engine_requests", "Requests in the engine.", labels=("engine", "state"))
+        room = GaugeMetricFamily("llm_engine_limit", "How many may run, and wait.", labels=("engine", "state"))
+        ended = CounterMetricFamily("llm_engine_ended", "Requests by how they ended.", labels=("engine", "outcome"))
+        tokens = CounterMetricFamily("llm_engine_tokens", "Tokens by their kind.", labels=("engine", "kind"))
+        for name, each in self._stats.items():
+            requests.add_metric((name, "running"), each.running)
+            requests.add_metric((name, "waiting"), each.waiting)
+            room.add_metric((name, "running"), each.slots)
+            room.add_metric((name, "waiting"), each.queue_limit)
+            for outcome in ("completed", "cancelled", "failed"):
+                ended.add_metric((name, outcome), getattr(each, outcome))
+            for kind in ("prompt", "cached", "completion"):
+                tokens.add_metric((name, kind), getattr(each, f"{kind}_tokens"))
+        yield from (requests, room, ended, tokens)
+
+
+def exposition(engines: Mapping[str, EngineStats] = MappingProxyType({})) -> bytes:
+    """Everything in Prometheus' text format: of this process, or of all that share `PROMETHEUS_MULTIPROC_DIR`.
+
+    `engines` are added to it: what they do now, by name.
+    """
+    now = CollectorRegistry()
+    now.register(_Engines(engines))
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        return generate_latest()
+        return generate_latest() + generate_latest(now)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no annotation here
-    return generate_latest(registry)
+    return generate_latest(registry) + generate_latest(now)
 
 
 @contextmanager

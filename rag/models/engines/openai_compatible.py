@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -14,11 +11,10 @@ from weakref import WeakKeyDictionary
 import httpx2
 from openai import APIStatusError, APITimeoutError, AsyncOpenAI, OpenAIError, omit
 
-from rag.errors import Busy, ModelError, QuestionError
-from rag.models.engine import EngineStats, Finished, FinishReason, GenerationRequest, Piece, Usage
+from rag.errors import Busy, QuestionError
+from rag.models.engine import EngineStats, FinishReason, GenerationRequest, Piece, Usage
+from rag.models.engines.remote import RemoteEngine, RemoteGeneration
 from rag.models.engines.streamed_text import StreamedText
-
-logger = logging.getLogger(__name__)
 
 _BYTES_PER_TOKEN: Final = 4  # of English, in the tokenisers of today's models; the server's own is not known here
 _TEMPLATE_TOKENS: Final = 8  # that a chat template puts around one message
@@ -39,52 +35,7 @@ class Server:
     queue_limit: int = 64
 
 
-@dataclass(slots=True, eq=False)
-class _Remote:
-    """One request. See `Generation`; iterating raises `Busy` when the server refuses the request."""
-
-    request: GenerationRequest
-    prompt_tokens: int
-    loop: asyncio.AbstractEventLoop
-    events: asyncio.Queue[Piece | Finished | Busy] = field(default_factory=asyncio.Queue)
-    task: asyncio.Task[None] | None = None
-    submitted: float = field(default_factory=time.perf_counter)
-    first_token_seconds: float | None = None
-    pieces: int = 0
-    usage: Usage | None = None  # as the server counted
-
-    async def __aiter__(self) -> AsyncIterator[Piece | Finished]:
-        while True:
-            event = await self.events.get()
-            if isinstance(event, Busy):
-                raise event
-            yield event
-            if isinstance(event, Finished):
-                return
-
-    def cancel(self) -> None:
-        """See `Generation`. The connection is closed, by which the server learns of it."""
-        if self.task is not None and not self.task.done() and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.task.cancel)
-
-    def say(self, text: str) -> None:
-        """The next part of the text. Servers send one token at a time, or nearly."""
-        self.pieces += 1
-        if self.first_token_seconds is None:
-            self.first_token_seconds = self.elapsed()
-        if text:
-            self.events.put_nowait(Piece(text, self.pieces))
-
-    def elapsed(self) -> float:
-        """Seconds since it was submitted."""
-        return time.perf_counter() - self.submitted
-
-    def counted(self) -> Usage:
-        """Tokens: the server's figures, or estimates where it sent none."""
-        return self.usage or Usage(self.prompt_tokens, 0, self.pieces)
-
-
-class OpenAICompatibleEngine:
+class OpenAICompatibleEngine(RemoteEngine):
     """See `Engine`. At most `queue_limit` requests are in flight. Which of them run is the server's affair, so all
     count as running, and nothing is known of the time they wait there. Nothing is ever sent twice.
     """
@@ -92,12 +43,9 @@ class OpenAICompatibleEngine:
     name = "openai_compatible"
 
     def __init__(self, server: Server) -> None:
+        super().__init__()
         self._server = server
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
-        self._open: set[_Remote] = set()
-        self._closed = False
-        self._ended = {"completed": 0, "cancelled": 0, "failed": 0}
-        self._tokens = Usage()
 
     @property
     def model_name(self) -> str:
@@ -113,20 +61,14 @@ class OpenAICompatibleEngine:
         """An estimate: the tokeniser is on the server."""
         return math.ceil(len(prompt.encode()) / _BYTES_PER_TOKEN) + _TEMPLATE_TOKENS
 
-    def submit(self, request: GenerationRequest) -> _Remote:
+    def submit(self, request: GenerationRequest) -> RemoteGeneration:
         """See `Engine`. The server is asked afterwards: what it refuses is raised while iterating."""
-        if self._closed:
-            raise ModelError("the connection to the language model's server was closed")
         tokens = self.count_tokens(request.prompt)
         if tokens + request.decoding.max_tokens > self.context_window:
             raise QuestionError(f"the prompt has about {tokens} tokens, too many for a window of {self.context_window}")
         if len(self._open) >= self._server.queue_limit:
             raise Busy("too many questions wait for the language model; try again in a moment")
-        generation = _Remote(request, tokens, asyncio.get_running_loop())
-        self._open.add(generation)
-        generation.task = generation.loop.create_task(self._run(generation))
-        generation.task.add_done_callback(lambda _: self._forget(generation))
-        return generation
+        return self._begin(request, tokens)
 
     def stats(self) -> EngineStats:
         """See `Engine`."""
@@ -136,15 +78,8 @@ class OpenAICompatibleEngine:
             completion_tokens=self._tokens.completion_tokens,
         )  # fmt: skip
 
-    async def close(self) -> None:
-        """See `Engine`."""
-        self._closed = True
-        here = asyncio.get_running_loop()
-        for generation in list(self._open):
-            generation.cancel()
-        tasks = [each.task for each in self._open if each.loop is here and each.task is not None]
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if (client := self._clients.pop(here, None)) is not None:
+    async def _disconnect(self) -> None:
+        if (client := self._clients.pop(asyncio.get_running_loop(), None)) is not None:
             await client.close()
 
     def _client(self) -> AsyncOpenAI:
@@ -160,42 +95,7 @@ class OpenAICompatibleEngine:
             )
         return self._clients[loop]
 
-    async def _run(self, generation: _Remote) -> None:
-        try:
-            reason, detail = await self._outcome(generation)
-        except Busy as refused:
-            self._ended["failed"] += 1
-            self._open.discard(generation)
-            generation.events.put_nowait(refused)
-            return
-        except asyncio.CancelledError:
-            reason, detail = "cancelled", ""
-        self._finish(generation, reason, detail)
-
-    def _forget(self, generation: _Remote) -> None:
-        """Also ends a request that was cancelled before its task ran at all, or whose task met what nobody foresaw."""
-        task = generation.task
-        if task is None or generation not in self._open:
-            return
-        if task.cancelled():
-            self._finish(generation, "cancelled", "")
-        elif (error := task.exception()) is not None:
-            logger.error("a request to the language model's server ended unforeseen", exc_info=error)
-            self._finish(generation, "failed", f"asking the language model's server failed: {type(error).__name__}")
-
-    def _finish(self, generation: _Remote, reason: FinishReason, detail: str) -> None:
-        self._open.discard(generation)  # before it is told, so that who hears of the end may submit the next one
-        used, total = generation.counted(), self._tokens
-        self._tokens = Usage(
-            total.prompt_tokens + used.prompt_tokens,
-            total.cached_tokens + used.cached_tokens,
-            total.completion_tokens + used.completion_tokens,
-        )
-        self._ended[{"stop": "completed", "length": "completed", "cancelled": "cancelled"}.get(reason, "failed")] += 1
-        times = (0.0, generation.first_token_seconds, generation.elapsed())
-        generation.events.put_nowait(Finished(reason, used, *times, detail))
-
-    async def _outcome(self, generation: _Remote) -> tuple[FinishReason, str]:
+    async def _outcome(self, generation: RemoteGeneration) -> tuple[FinishReason, str]:
         """Why it ended, and for the operator a sentence. What the server wrote is left out: it may repeat the key."""
         where = f"the language model's server at {self._server.base_url}"
         try:
@@ -218,7 +118,7 @@ class OpenAICompatibleEngine:
         except _NOT_THE_DIALECT:
             return "failed", f"{where} sent something else than OpenAI's dialect; check base_url"
 
-    async def _stream(self, generation: _Remote) -> tuple[FinishReason, str]:
+    async def _stream(self, generation: RemoteGeneration) -> tuple[FinishReason, str]:
         request, why = generation.request, None
         received: list[str] = []
         text = StreamedText(lambda numbers: "".join(received[each] for each in numbers), request.decoding.stop)
