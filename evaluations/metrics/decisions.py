@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from evaluations.datasets.forms import folded
@@ -67,7 +68,9 @@ def citation_recall(relevant: Sequence[str] | object, cited: Sequence[str]) -> f
 
 def cited_share(produced: Produced) -> float:
     """The share of the answer's lines that carry a marker; 1 for a refusal, which states nothing."""
-    lines = [line for line in produced.text.split("\n") if line.strip() and not _TABLE_HEAD.match(line)]
+    written = [*produced.text.split("\n"), ""]
+    heads = [_TABLE_HEAD.match(line) or below.startswith("|---") for line, below in pairwise(written)]
+    lines = [line for line, head in zip(written, heads, strict=False) if line.strip() and not head]
     if refused(produced) or not lines:
         return 1.0
     return sum(bool(_MARKER.search(line)) for line in lines) / len(lines)

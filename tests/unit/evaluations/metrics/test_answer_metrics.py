@@ -15,7 +15,7 @@ from evaluations.metrics.aggregates import (
     risk_coverage,
 )
 from evaluations.metrics.catalog import metric, names, require_fit
-from evaluations.metrics.decisions import obeyed, refused
+from evaluations.metrics.decisions import cited_share, obeyed, refused
 from evaluations.runs.records import CitedQuote, ItemRecord, Produced, RetrievedPassage
 from rag.errors import ConfigurationError
 
@@ -138,3 +138,8 @@ def test_only_metrics_of_chunks_count_several_chunks_of_one_place() -> None:
     assert metric("mrr@10").score(ITEM, record) == 0.5
     assert metric("chunk_mrr@10").score(ITEM, record) == pytest.approx(1 / 3)
     assert metric("document_mrr@10").score(ITEM, record) == 1.0
+
+
+def test_the_named_columns_of_a_table_need_no_marker() -> None:
+    table = "Fees: [1]\n\n| | Basic | Student |\n|---|---|---|\n| Monthly | $4 | $0 | [2] |\n| Overdraft | $12 | $6 |"
+    assert cited_share(Produced(table, "answered")) == 2 / 3
