@@ -44,7 +44,7 @@ def test_probes_and_health_agree(server: Any) -> None:
     assert health["status"] == "ok"
     assert set(health["checks"]) == {
         "llm_loaded", "gpu_available", "gpu_memory_free", "vector_db_count", "uptime_seconds", "redis", "database",
-        "snapshot",
+        "snapshot", "engine", "engines",
     }  # fmt: skip
     assert health["checks"]["vector_db_count"] >= 5
 
