@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ def _labels(path: Path, passages: set[str], questions: set[str]) -> dict[str, di
 
 def _digest(items: Iterable[Item], passages: Iterable[SourcePassage]) -> str:
     digest = hashlib.sha256()
-    for each in (*items, *passages):
-        digest.update(repr(each).encode())
+    everything: list[Item | SourcePassage] = [*items, *passages]
+    for each in everything:
+        digest.update(json.dumps(asdict(each), default=sorted).encode())  # sets have another order in every process
     return digest.hexdigest()
