@@ -160,7 +160,7 @@ def _answers() -> tuple[dict[str, Item], list[ItemRecord]]:
 def _comparing() -> Row:
     before, after = _scored("before", 1), _scored("after", 2)
     what = f"comparing {ANSWERS:,} × {METRICS}, {RESAMPLES:,} resamples"
-    return _measured(what, 60, lambda: compare_runs(before, after, resamples=RESAMPLES))
+    return _measured(what, 10, lambda: compare_runs(before, after, resamples=RESAMPLES))
 
 
 def _scored(name: str, seed: int) -> ScoredRun:
