@@ -24,12 +24,12 @@ from evaluations.datasets.loading import data_path
 from evaluations.gate.policy import Floor
 from evaluations.runs.records import Fingerprints, Produced, RunInfo
 from evaluations.runs.store import RunStore
+from evaluations.targets.corpora import settings_of
 from evaluations.targets.in_process import PipelineTarget
 from rag.bootstrap import Workspace, open_workspace
 from rag.domain import Principal, SearchFilter
 from rag.ingestion.run import Source
 from rag.query.events import AskRequest
-from rag.settings import load_settings
 
 SUITE: Final = "counterfactual"
 # What must never happen, whatever the data.
@@ -60,8 +60,7 @@ def counterfactual(
     small = sample(collection, books=documents, tested=tested, questions=questions, seed=seed)
     place = corpora / f"{SUITE}-{collection.name}"
     shutil.rmtree(place, ignore_errors=True)
-    overrides = {"data_dir": str(place.resolve()), "sources": []}
-    settings = load_settings(profile, environment={}, overrides=overrides)
+    settings = settings_of(profile, place, {"sources": []})
     with closing(open_workspace(settings)) as workspace, opened_store(runs) as store:
         info = _carried_out(store, workspace, small, collection)
         click.echo(written(store, info, PROMISES))

@@ -31,10 +31,8 @@ def opened(
     corpus = source.corpus
     folder = cache / folder_name(source)
     sources = _sources(corpus)
-    chosen: dict[str, Any] = {**overrides, "data_dir": str(folder.resolve())}
-    if sources is not None:
-        chosen["sources"] = sources
-    workspace = _open(load_settings(profile, environment={}, overrides=chosen))
+    settings = settings_of(profile, folder, overrides if sources is None else {**overrides, "sources": sources})
+    workspace = _open(settings)
     try:
         if corpus.kind in {"profile", "folder"}:
             report = workspace.ingest(progress=show)
@@ -53,6 +51,14 @@ def opened(
             yield workspace, _passages(workspace, collection)
     finally:
         workspace.close()
+
+
+def settings_of(profile: str, folder: Path, overrides: Mapping[str, Any]) -> Settings:
+    """The profile as it ships, with its data in `folder`. The encoder that the installation exported is used again."""
+    installed = load_settings()
+    own = load_settings(profile, environment={}, overrides={**overrides, "data_dir": str(folder.resolve())})
+    graphs = own.embedding.graph_dir or installed.embedding.graph_dir or str(installed.data_dir / "models")
+    return own.model_copy(update={"embedding": own.embedding.model_copy(update={"graph_dir": graphs})})
 
 
 def folder_name(source: DataSource) -> str:
