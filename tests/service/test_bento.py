@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 PACKED_PACKAGES = ("bentos", "connectors", "rag")
 DATA_FILES = {
     "rag/query/answerability.json",
+    "rag/query/scope.json",
     "rag/query/support.json",
     "rag/query/escalation.yaml",
     "rag/storage/migrations/script.py.mako",
