@@ -89,14 +89,16 @@ def test_free_port_is_accepted_and_left_free(free_port: int) -> None:
         assert probe.getsockname()[1] == free_port
 
 
-def test_port_that_is_lost_after_the_check_is_one_sentence_too(server: Any) -> None:
+def test_port_that_is_lost_after_the_check_is_one_sentence_too(server: Any, tmp_path: Path) -> None:
     port = server.url.rsplit(":", 1)[1]
     late = (
         "import bentos.commands as c; c.require_protected_and_free = lambda _: None; from rag.cli import main; main()"
     )
     refused = subprocess.run(
         [sys.executable, "-c", late, "serve", "--port", port],
-        env=server.environment, capture_output=True, text=True, timeout=120, check=False,
+        # BentoML clears the metrics in its folder, which must not be that of the server that others look at.
+        env=server.environment | {"BANKSIGHT_DATA_DIR": str(tmp_path), "BENTOML_HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert refused.returncode == 3
     assert refused.stderr.strip().splitlines()[-1].startswith(f"Error: port {port} on 127.0.0.1 cannot be used")
