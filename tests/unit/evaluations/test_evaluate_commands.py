@@ -101,15 +101,17 @@ def test_trend_shows_the_last_complete_runs_and_notes_other_data(store: RunStore
     assert len(found["notes"]) == 1
 
 
-@pytest.mark.parametrize(("values", "code"), [([1.0] * 8, 0), ([0.0] * 8, 10)])
+@pytest.mark.parametrize(("values", "code", "verdict"), [([1.0] * 8, 0, "pass"), ([0.0] * 8, 10, "fail")])
 def test_gate_passes_and_fails_by_its_exit_code(
-    store: RunStore, tmp_path: Path, values: list[float], code: int
+    store: RunStore, tmp_path: Path, values: list[float], code: int, verdict: str
 ) -> None:
-    run(tmp_path, "gate", stored(store, values), "--policy", policy(tmp_path, FLOOR), code=code)
+    shown = run(tmp_path, "gate", stored(store, values), "--policy", policy(tmp_path, FLOOR), code=code).output
+    assert shown.splitlines()[-1].startswith(f"{verdict}: ")
 
 
 def test_gate_without_a_baseline_is_inconclusive(store: RunStore, tmp_path: Path) -> None:
-    run(tmp_path, "gate", stored(store, [1.0] * 8), "--policy", policy(tmp_path, NO_WORSE), code=11)
+    shown = run(tmp_path, "gate", stored(store, [1.0] * 8), "--policy", policy(tmp_path, NO_WORSE), code=11).output
+    assert "there is no baseline" in shown
 
 
 def test_a_signed_decision_approves_the_baseline_of_the_next_gate(store: RunStore, tmp_path: Path) -> None:
