@@ -1,0 +1,58 @@
+"""The schema of `configs/*.yaml`."""
+
+from rag.settings.answering import (
+    ContactSettings,
+    QuestionSettings,
+    RefusalSettings,
+    StreamingSettings,
+    VerificationSettings,
+)
+from rag.settings.corpus import (
+    CollectionSettings,
+    EmbeddingSettings,
+    IngestionSettings,
+    ModelsSettings,
+    ParsingSettings,
+    RetrievalSettings,
+    SourceSettings,
+    SplittingSettings,
+    StorageSettings,
+)
+from rag.settings.generation import (
+    EngineName,
+    GenerationSettings,
+    MistralSettings,
+    OpenAICompatibleSettings,
+    SimulatedSettings,
+)
+from rag.settings.loading import Settings, load_settings
+from rag.settings.section import Section
+from rag.settings.serving import IdentitySettings, LoggingSettings, ServerSettings
+
+__all__ = [
+    "CollectionSettings",
+    "ContactSettings",
+    "EmbeddingSettings",
+    "EngineName",
+    "GenerationSettings",
+    "IdentitySettings",
+    "IngestionSettings",
+    "LoggingSettings",
+    "MistralSettings",
+    "ModelsSettings",
+    "OpenAICompatibleSettings",
+    "ParsingSettings",
+    "QuestionSettings",
+    "RefusalSettings",
+    "RetrievalSettings",
+    "Section",
+    "ServerSettings",
+    "Settings",
+    "SimulatedSettings",
+    "SourceSettings",
+    "SplittingSettings",
+    "StorageSettings",
+    "StreamingSettings",
+    "VerificationSettings",
+    "load_settings",
+]

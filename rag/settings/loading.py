@@ -1,0 +1,138 @@
+"""The whole configuration, and how files are merged into it: base, then profile, then environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError, model_validator
+
+from rag.errors import ConfigurationError
+from rag.settings.answering import (
+    ContactSettings,
+    QuestionSettings,
+    RefusalSettings,
+    StreamingSettings,
+    VerificationSettings,
+)
+from rag.settings.corpus import (
+    CollectionSettings,
+    EmbeddingSettings,
+    IngestionSettings,
+    ModelsSettings,
+    ParsingSettings,
+    RetrievalSettings,
+    SourceSettings,
+    SplittingSettings,
+    StorageSettings,
+)
+from rag.settings.files import from_environment, merge, read_yaml
+from rag.settings.generation import GenerationSettings
+from rag.settings.section import Section
+from rag.settings.serving import IdentitySettings, LoggingSettings, ServerSettings
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    profile: str
+    root: Path
+    data_dir: Path
+    tenant: str
+    sources: tuple[SourceSettings, ...]
+    collections: dict[str, CollectionSettings]
+    parsing: ParsingSettings
+    splitting: SplittingSettings
+    embedding: EmbeddingSettings
+    models: ModelsSettings
+    storage: StorageSettings
+    ingestion: IngestionSettings
+    retrieval: RetrievalSettings
+    question: QuestionSettings
+    generation: GenerationSettings
+    verification: VerificationSettings
+    streaming: StreamingSettings
+    refusal: RefusalSettings
+    contacts: ContactSettings
+    server: ServerSettings
+    identity: IdentitySettings
+    logging: LoggingSettings
+
+    @model_validator(mode="after")
+    def _one_owner_of_embedded_chroma(self) -> Settings:
+        if self.server.workers > 1 and self.storage.chroma == "embedded":
+            raise ValueError("server.workers > 1 needs storage.chroma: server, because embedded Chroma has one owner")
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names):
+            raise ValueError("two sources have the same name; names decide who owns a document")
+        return self
+
+    @model_validator(mode="after")
+    def _time_is_left_to_fall_back(self) -> Settings:
+        if self.generation.deadline_seconds >= self.server.deadline_seconds:
+            raise ValueError(
+                "generation.deadline_seconds must be less than server.deadline_seconds, "
+                "or no time is left to answer when the engine took all of it"
+            )
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL of the registry."""
+        return self.storage.database_url or f"sqlite:///{self.data_dir / 'registry.sqlite3'}"
+
+    @property
+    def weights_cache(self) -> Path:
+        """The folder that `banksight models pull` fills."""
+        return (
+            self.root / Path(self.models.cache_dir).expanduser() if self.models.cache_dir else self.data_dir / "weights"
+        )
+
+
+def load_settings(
+    profile: str | None = None,
+    *,
+    config_dir: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The merged settings. Raises `ConfigurationError` that names the file and the key.
+
+    `profile` defaults to `BANKSIGHT_PROFILE`, then `laptop`. `config_dir` defaults to `BANKSIGHT_CONFIG_DIR`, then the
+    `configs` folder beside the `rag` package. `overrides` come last; nested mappings are merged.
+    """
+    environment = os.environ if environment is None else environment
+    profile = profile or environment.get("BANKSIGHT_PROFILE") or "laptop"
+    folder = (config_dir or Path(environment.get("BANKSIGHT_CONFIG_DIR") or _beside_package())).resolve()
+    merged: dict[str, Any] = {}
+    for name in ("base", profile):
+        merged = merge(merged, read_yaml(folder / f"{name}.yaml", environment))
+    merged = merge(merged, from_environment(environment))
+    merged = merge(merged, dict(overrides or {}))
+    root = folder.parent
+    merged["profile"], merged["root"] = profile, root
+    try:
+        merged["data_dir"] = root / Path(str(merged["data_dir"])).expanduser()
+        for source in merged.get("sources") or ():
+            source["root"] = root / Path(str(source["root"])).expanduser()
+        for key in ("weights_dir", "graph_dir"):
+            if folder_name := merged["embedding"][key]:
+                merged["embedding"][key] = str(root / Path(str(folder_name)).expanduser())
+        return Settings.model_validate(merged)
+    except (ValidationError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{_explain(error)} (files base.yaml and {profile}.yaml in {folder})") from error
+
+
+def _beside_package() -> Path:
+    return Path(__file__).parent.parent.parent / "configs"
+
+
+def _explain(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return f"the configuration lacks {error}"
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the configuration"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {first['msg']}{more}"
