@@ -19,6 +19,7 @@ _OURS = {
     "index": "rag.commands.index:index",
     "ingest": "rag.commands.ingest:ingest",
     "models": "rag.commands.models:models",
+    "proxy": "rag.commands.proxy:proxy",
     "up": "rag.commands.up:up",
     "version": "rag.commands.version:version",
 }

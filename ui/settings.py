@@ -21,7 +21,7 @@ class UiSettings(BaseModel):
 
     api_url: AnyHttpUrl = Field(default=AnyHttpUrl("http://127.0.0.1:3000"))
     ui_connect_seconds: float = Field(default=3, gt=0)  # to open a connection to the API
-    ui_silence_seconds: float = Field(default=25, gt=0)  # without a byte; the API sends a heartbeat every 10 seconds
+    ui_silence_seconds: float = Field(default=25, gt=0)  # without a byte; the API sends a heartbeat every second
     ui_answer_seconds: float = Field(default=120, gt=0)  # for one answer as a whole
     ui_max_question_characters: int = Field(default=4000, gt=0)  # the API refuses longer questions as well
     ui_history_turns: int = Field(default=4, ge=0)  # earlier questions with their answers, sent with the next one

@@ -26,6 +26,7 @@ from rag.settings.generation import (
     SimulatedSettings,
 )
 from rag.settings.loading import Settings, load_settings
+from rag.settings.proxy import ProxySettings
 from rag.settings.section import Section
 from rag.settings.serving import IdentitySettings, LoggingSettings, ServerSettings
 
@@ -42,6 +43,7 @@ __all__ = [
     "ModelsSettings",
     "OpenAICompatibleSettings",
     "ParsingSettings",
+    "ProxySettings",
     "QuestionSettings",
     "RefusalSettings",
     "RetrievalSettings",

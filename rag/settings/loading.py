@@ -30,6 +30,7 @@ from rag.settings.corpus import (
 )
 from rag.settings.files import from_environment, merge, read_yaml
 from rag.settings.generation import GenerationSettings
+from rag.settings.proxy import ProxySettings
 from rag.settings.section import Section
 from rag.settings.serving import IdentitySettings, LoggingSettings, ServerSettings
 
@@ -57,6 +58,7 @@ class Settings(Section):
     refusal: RefusalSettings
     contacts: ContactSettings
     server: ServerSettings
+    proxy: ProxySettings
     identity: IdentitySettings
     logging: LoggingSettings
 

@@ -1,0 +1,89 @@
+"""BankSight's own proxy on this machine, with the configuration that `banksight proxy` makes."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from evaluations.chaos.calling import Entry
+from evaluations.chaos.processes import Child
+from evaluations.servers import free_ports
+from rag.proxy.placing import command, folder_of, update
+from rag.settings import Settings, load_settings
+
+API_HOST, UI_HOST = "api.bank.test", "chat.bank.test"
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for both names that nobody but its own file vouches for, and its key."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    names = f"subjectAltName=DNS:{API_HOST},DNS:{UI_HOST}"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=bank.test", "-addext", names, "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return certificate, key
+
+
+@dataclass
+class Nginx:
+    """nginx over a list of nodes in a file, as autoscaling writes it."""
+
+    folder: Path
+    settings: Settings
+    nodes: Path
+    child: Child
+    https_port: int
+    http_port: int
+
+    @property
+    def api(self) -> Entry:
+        """Where callers of the API call."""
+        return Entry(f"https://127.0.0.1:{self.https_port}", API_HOST, certificate=self.settings.proxy.certificate)
+
+    def list_nodes(self, ports: Sequence[int]) -> str:
+        """Write the list and update; what came of it."""
+        self.nodes.write_text("".join(f"127.0.0.1:{port}\n" for port in ports))
+        return update(self.settings)
+
+    def reload(self) -> None:
+        """Let nginx read its configuration once more."""
+        subprocess.run(command(folder_of(self.settings), "-s", "reload"), check=True, capture_output=True)
+
+
+def open_nginx(folder: Path, api: Sequence[int], ui: Sequence[int] = (), **proxy: Any) -> Nginx:
+    """nginx, running, over nodes on these ports; `proxy` overrides settings of that section."""
+    folder.mkdir(parents=True, exist_ok=True)
+    certificate, key = make_certificate(folder)
+    https_port, http_port = free_ports(2)
+    nodes = folder / "nodes"
+    ours = {
+        "folder": str(folder / "nginx"), "user": "root", "api_host": API_HOST, "ui_host": UI_HOST,
+        "https_port": https_port, "http_port": http_port, "certificate": str(certificate),
+        "certificate_key": str(key), "api_nodes": [f"file:{nodes}"],
+        "ui_nodes": [f"127.0.0.1:{port}" for port in ui or api],
+    }  # fmt: skip
+    settings = load_settings("test", environment={}, overrides={"data_dir": str(folder), "proxy": ours | proxy})
+    nodes.write_text("".join(f"127.0.0.1:{port}\n" for port in api))
+    update(settings)
+    place = folder_of(settings)
+    child = Child(
+        "nginx", command(place, "-g", "daemon off;"), lambda: answers(f"http://127.0.0.1:{http_port}"), folder / "log"
+    )
+    child.start()
+    return Nginx(place, settings, nodes, child, https_port, http_port)
+
+
+def answers(url: str, status: int | None = None) -> bool:
+    """Whether a GET is answered by now, and with that status where one is named."""
+    try:
+        response = httpx.get(url, timeout=2, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    return status is None or response.status_code == status
