@@ -34,6 +34,7 @@ from rag.storage.database import open_database
 from rag.storage.lexical import LexicalIndex
 from rag.storage.originals import Originals
 from rag.storage.ownership import Ownership
+from rag.storage.redis_connection import RedisConnection, open_redis
 from rag.storage.registry import Registry
 from rag.storage.vectors import VectorIndex
 
@@ -52,6 +53,7 @@ class Workspace:
     sentences: MiniLM  # for comparing sentences with a question
     searcher: Searcher
     pipeline: QueryPipeline
+    redis: RedisConnection | None
     opened_at: float
     writing: threading.Lock
 
@@ -213,6 +215,8 @@ class Workspace:
         self.stores.lexical.close()
         self.stores.vectors.close()
         self.stores.registry.close()
+        if self.redis:
+            self.redis.close()
         self.ownership.release()
 
     def _rules(self, encoder: MiniLM) -> Rules:
@@ -262,6 +266,7 @@ def open_workspace(
             embedding, vectors, lexical, stores.catalog, registry, settings.retrieval, settings.collections
         )
         answering = _open_pipeline(searcher, stores, sentences, settings, generator)
+        redis = open_redis(settings.redis)
         ownership.announce(url)
         undo.pop_all()
         return Workspace(
@@ -273,6 +278,7 @@ def open_workspace(
             sentences,
             searcher,
             answering,
+            redis,
             time.monotonic(),
             threading.Lock(),
         )

@@ -9,12 +9,15 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import redis
 
 from rag.settings import Settings, load_settings
 from rag.testing_models import make_tiny_mistral
@@ -196,6 +199,50 @@ def postgres_url(postgres_socket: Path, request: pytest.FixtureRequest) -> Itera
         admin.execute(f'CREATE DATABASE "{name}"')
         yield f"postgresql+psycopg://banksight@/{name}?host={postgres_socket}"
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """A Redis server that only this test uses, to kill, stop and fill."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def client(self) -> redis.Redis:
+        """A client with patience, to look at the server from the side."""
+        return redis.Redis.from_url(self.url)
+
+
+@pytest.fixture
+def start_redis(free_port: int) -> Iterator[Callable[..., RedisServer]]:
+    """`start_redis("--requirepass", "x")`: a running server on this test's `free_port`, ended with the test."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed; install the package redis-server")
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*options: str) -> RedisServer:
+        command = [program, "--port", str(free_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
+        started.append(process)
+        ends = time.monotonic() + 20
+        while time.monotonic() < ends:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", free_port)) == 0:
+                    return RedisServer(f"redis://127.0.0.1:{free_port}/0", process)
+            time.sleep(0.01)
+        raise TimeoutError("redis-server did not start")
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def redis_server(start_redis: Callable[..., RedisServer]) -> RedisServer:
+    """A running Redis server of this test."""
+    return start_redis()
 
 
 def _postgres_bindir() -> Path | None:

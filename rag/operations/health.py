@@ -19,6 +19,7 @@ def health_of(workspace: Workspace) -> dict[str, Any]:
     """`status` (ok, degraded, unavailable), `checks`, and `detail`: the first thing that is wrong, in a sentence.
 
     `engines` has what each engine that generates does now: requests, slots, the queue's limit, tokens.
+    `redis` is None where none is configured.
     `gpu_memory_free` is in bytes, summed over all cards; None where there is no card. Blocks: call it in a thread.
     """
     wrong: list[str] = []
@@ -44,7 +45,10 @@ def health_of(workspace: Workspace) -> dict[str, Any]:
     except BankSightError as error:
         checks["vector_db_count"] = None
         wrong.append(str(error))
-    checks |= {"redis": None, "uptime_seconds": round(workspace.uptime_seconds(), 1)}
+    reachable = workspace.redis.reachable() if workspace.redis else None
+    if reachable is False:
+        wrong.append("Redis does not answer; questions are answered without what processes share in it.")
+    checks |= {"redis": reachable, "uptime_seconds": round(workspace.uptime_seconds(), 1)}
     status = "unavailable" if not checks["database"] else "degraded" if wrong else "ok"
     return {"status": status, "checks": checks, "detail": wrong[0] if wrong else ""}
 

@@ -7,6 +7,7 @@ from rag.settings.answering import (
     StreamingSettings,
     VerificationSettings,
 )
+from rag.settings.caching import RedisSettings
 from rag.settings.corpus import (
     CollectionSettings,
     EmbeddingSettings,
@@ -45,6 +46,7 @@ __all__ = [
     "ParsingSettings",
     "ProxySettings",
     "QuestionSettings",
+    "RedisSettings",
     "RefusalSettings",
     "RetrievalSettings",
     "Section",

@@ -17,6 +17,7 @@ from rag.settings.answering import (
     StreamingSettings,
     VerificationSettings,
 )
+from rag.settings.caching import RedisSettings
 from rag.settings.corpus import (
     CollectionSettings,
     EmbeddingSettings,
@@ -49,6 +50,7 @@ class Settings(Section):
     embedding: EmbeddingSettings
     models: ModelsSettings
     storage: StorageSettings
+    redis: RedisSettings
     ingestion: IngestionSettings
     retrieval: RetrievalSettings
     question: QuestionSettings

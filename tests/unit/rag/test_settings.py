@@ -20,7 +20,7 @@ def configs(tmp_path: Path) -> Path:
 
 
 def test_every_shipped_profile_loads() -> None:
-    environment = {"DATABASE_URL": "postgresql://x/y", "VECTOR_DB_HOST": "chroma"}
+    environment = {"DATABASE_URL": "postgresql://x/y", "VECTOR_DB_HOST": "chroma", "REDIS_URL": "redis://r"}
     for path in CONFIGS.glob("*.yaml"):
         if path.stem != "base":
             assert load_settings(path.stem, environment=environment).profile == path.stem
