@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Literal
 
-from rag.query.arithmetic import Operation, named_results, operation_named, shown_in
+from rag.query.arithmetic import Operation, named_results, operation_named
+from rag.query.calculations import Calculation, calculations_in
 from rag.query.cells import Cell, Words, cells, label_words, overlap
 from rag.query.numbers import Number, agree, close, numbers
 from rag.query.segments import segments
@@ -76,12 +77,15 @@ def trace(
     found = _read(tuple(sources))
     about = f"{context} {statement}"
     operation = operation_named(about) if arithmetic == "named" else ""
-    shown = shown_in(statement)
+    calculations = calculations_in(statement)
+    results = {each.result: each.right for each in calculations}
+    constants = frozenset().union(*(each.constants for each in calculations))
+    operands = {each.start: each for calculation in calculations for each in _as_read(calculation, about, found)}
     missing, carriers = [], []
     for number in listed_together(statement):
         written = statement[number.start : number.end].strip()
-        if number.start in shown.results:
-            if not shown.results[number.start]:
+        if number.start in results or number.start in constants:
+            if not results.get(number.start, True):
                 missing.append(Untraced(written, "is not what the calculation shown gives"))
             continue
         if number.kind != "amount":
@@ -89,14 +93,42 @@ def trace(
                 missing.append(Untraced(written, "is not in the cited sentences"))
             continue
         words = label_words(about) - label_words(written)
-        if number.start in shown.operands or _BEFORE.search(statement[: number.start]):
-            words = frozenset(word for word in words if not _YEAR.fullmatch(word))
-        carrier, reason = _carrier(number, words, found, operation)
+        if number.start in operands:
+            carrier, reason = _carrier(operands[number.start], _of_operands(words), found, "")
+        else:
+            prior = _BEFORE.search(statement[: number.start])
+            carrier, reason = _carrier(number, _undated(words) if prior else words, found, operation)
         if carrier:
             carriers.append(carrier)
         elif reason:
             missing.append(Untraced(written, reason))
     return missing, carriers
+
+
+def _as_read(calculation: Calculation, about: str, found: _Sources) -> list[Number]:
+    """The operands with the scale and the unit that hold for them: of what is possible, what the sources carry best."""
+    readings = [
+        [
+            replace(each, scale=each.scale or calculation.scale, unit="percent" if calculation.percent else each.unit)
+            for each in calculation.operands
+        ]
+    ]
+    if calculation.cancels:
+        scales = {each.scale for each in found.cells} | {each.number.scale for each in found.prose}
+        readings += [[replace(each, scale=scale) for each in calculation.operands] for scale in scales - {None}]
+        readings.append([replace(each, unit="percent") for each in calculation.operands])
+    words = _of_operands(label_words(about))
+    return max(readings, key=lambda reading: sum(_carrier(each, words, found, "")[0] is not None for each in reading))
+
+
+def _of_operands(words: Words) -> Words:
+    """An operand is of a year that is named, or between two that are; where only one is, it may be of another."""
+    named = sorted(int(word) for word in words if _YEAR.fullmatch(word))
+    return words | {str(year) for year in range(named[0], named[-1])} if len(named) > 1 else _undated(words)
+
+
+def _undated(words: Words) -> Words:
+    return frozenset(word for word in words if not _YEAR.fullmatch(word))
 
 
 def listed_together(text: str) -> list[Number]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluations.datasets.calculations import statements_with_calculations
 from evaluations.datasets.grounding import claims, digest, number_statements, part_of
 from evaluations.metrics.grounding import Rows, auroc, balanced_accuracy, digits_stand, interval
 
@@ -73,3 +74,34 @@ def test_data_are_read_halved_by_table_and_fingerprinted(tmp_path: Path) -> None
     assert not found[0].supported
     assert digest(found) != digest([])
     assert {part_of(str(each)) for each in range(20)} == {"fit", "held out"}
+
+
+def test_calculated_answers_come_with_their_calculation_and_with_wrong_operands(tmp_path: Path) -> None:
+    folder = tmp_path / "tatqa"
+    folder.mkdir()
+    table = [["", "2019", "2018", "2017"], ["Income", "125", "110", "90"], ["Costs", "80", "70", "60"]]
+    lines = {
+        "contexts": [{"context_id": "c", "table": table, "paragraphs": []}],
+        "number_statements": [
+            {"id": "a-s", "statement": "15 million", "kind": "derived", "label": "supported"},
+            {"id": "a-u", "statement": "51 million", "kind": "digit-swap", "label": "unsupported"},
+            {"id": "b-s", "statement": "125 million", "kind": "literal", "label": "supported"},
+        ],
+        "qa": [
+            {"id": "a", "answer_type": "arithmetic", "derivation": "125-110", "scale": "million"},
+            {"id": "b", "answer_type": "span", "derivation": "", "scale": "million"},
+        ],
+    }
+    for name, rows in lines.items():
+        common = {"context_id": "c", "question": "q"}
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(common | row) + "\n" for row in rows))
+    found = list(statements_with_calculations(tmp_path))
+    given = {each.id: each.statement for each in found if not each.kind.startswith("operand")}
+    assert given == {"a-s": "125-110 = 15 million", "a-u": "125-110 = 51 million", "b-s": "125 million"}
+    exchanged = [each for each in found if each.kind.startswith("operand")]
+    assert {each.kind for each in exchanged} == {"operand of the row", "operand of the column", "operand of elsewhere"}
+    for each in exchanged:
+        formula, _, result = each.statement.removesuffix(" million").partition(" = ")
+        first, _, second = formula.partition("-")
+        assert float(first) - float(second) == float(result)
+        assert not each.supported

@@ -91,6 +91,47 @@ def test_a_result_needs_its_calculation_shown_and_right(statement: str, right: b
     assert (reasons(statement, table) == []) is right
 
 
+@pytest.mark.parametrize(
+    ("statement", "right"),
+    [
+        ("The change in net income between 2018 and 2019 was 1,250 - 1,100 = 150 thousand.", True),
+        ("The change in net income between 2018 and 2019 was 1,250 - 1,100 = 150 million.", False),
+        ("The change in net income between 2018 and 2019 was 1,250 - 1,100 = 150.", False),
+        ("Net income grew between 2018 and 2019: ((1,250 - 1,100) / 1,100) * 100 = 13.6%.", True),
+        ("Net income grew between 2018 and 2019: 1,250 / 1,100 - 1 = 13.6%.", True),
+        ("Average net income of 2018 and 2019: (1,250 + 1,100) / 2 = 1,175 thousand.", True),
+        ("Average net income of 2018 and 2019: (1,250 + 1,100) / 3 = 783 thousand.", False),
+        ("Net income less the sum, in 2018 and 2019: -(1,250 + 1,100) / 2 = -1,175 thousand.", True),
+        ("The change in net income between 2018 and 2019 was 1,250 - 100 = 1,150 thousand.", False),
+        ("The change in net income between 2018 and 2019 was 3,900 - 1,100 = 2,800 thousand.", False),
+    ],
+)
+def test_the_numbers_of_a_calculation_have_the_scale_of_its_result(statement: str, right: bool) -> None:  # noqa: FBT001
+    assert (reasons(statement, MARKDOWN) == []) is right
+
+
+def test_of_a_calculation_about_two_years_no_number_may_be_of_a_third() -> None:
+    table = "(in thousands)\n\n| | 2019 | 2018 | 2017 |\n|---|---|---|---|\n| Net income | 1,250 | 1,100 | 900 |\n"
+    asked = "The change in net income between 2018 and 2019 was"
+    assert reasons(f"{asked} 1,250 - 1,100 = 150 thousand.", table) == []
+    assert reasons(f"{asked} 1,250 - 900 = 350 thousand.", table) == ["stands in another row, column or sentence"]
+    assert reasons("Net income between 2017 and 2019: (1,250 + 1,100 + 900) / 3 = 1,083 thousand.", table) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "right"),
+    [
+        ("The rate rose between 2018 and 2019 by 4.00 - 3.75 = 0.25%.", True),
+        ("The rate rose between 2018 and 2019: (4.00 - 3.75) / 3.75 = 6.67%.", True),
+        ("The mean rate of 2018 and 2019 was (4.00% + 3.75%) / 2 = 3.88%.", True),
+        ("The rate rose between 2018 and 2019 by 4.00 - 3.75 = 6.67%.", False),
+    ],
+)
+def test_percentages_are_calculated_with_or_without_their_sign(statement: str, right: bool) -> None:  # noqa: FBT001
+    table = "| | 2019 | 2018 |\n|---|---|---|\n| Discount rate | 4.00% | 3.75% |\n"
+    assert (reasons(statement, table) == []) is right
+
+
 def test_an_operand_that_nothing_cited_holds_spoils_a_shown_calculation() -> None:
     assert reasons("Net income rose from 1,000 thousand to 1,250 thousand in 2019, an increase of 25%.", MARKDOWN) == [
         "is not in the cited sentences"
