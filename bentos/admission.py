@@ -127,28 +127,3 @@ def _counting(receive: Receive, limit: int) -> Receive:
 
 def _too_large(limit: int) -> Problem:
     return Problem(413, "too_large", f"The request is larger than the {limit // 1024:,} KiB allowed here; send less.")
-
-
-class ConcurrencyLimit:
-    """Answers 429 at once when `limit` requests are in flight. Streams count until they end; probes never do."""
-
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self.app = app
-        self.limit = limit
-        self.in_flight = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in PROBES:
-            await self.app(scope, receive, send)
-            return
-        if self.in_flight >= self.limit:
-            problem = Problem(
-                429, "busy", "Too many requests are in flight; try again in a second.", {"Retry-After": "1"}
-            )
-            await respond(problem, Request(scope))(scope, receive, send)
-            return
-        self.in_flight += 1
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            self.in_flight -= 1

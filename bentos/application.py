@@ -8,11 +8,13 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from bentos import problems, reference
-from bentos.admission import LOOPBACK_NAMES, BodyLimit, ConcurrencyLimit, Doorkeeper
+from bentos.admission import LOOPBACK_NAMES, BodyLimit, Doorkeeper
+from bentos.back_pressure import BackPressure
 from bentos.contract import known_parameters_only
+from bentos.draining import Draining
 from bentos.measurement import Measurement
 from bentos.opening import Opening
-from bentos.principals import refuse_unprotected
+from bentos.principals import current_principal, refuse_unprotected
 from bentos.routes import ask, documents, jobs, openai, operations, search
 from bentos.schemas import ProblemDocument
 
@@ -38,8 +40,11 @@ class Api(FastAPI):
         return document
 
 
-def create_app(opening: Opening) -> FastAPI:
-    """The API over a workspace that is open or opening. Raises `ConfigurationError` when it would be unprotected."""
+def create_app(opening: Opening, draining: Draining | None = None) -> FastAPI:
+    """The API over a workspace that is open or opening, until `draining` begins.
+
+    Raises `ConfigurationError` when it would be unprotected.
+    """
     settings = opening.settings
     refuse_unprotected(settings)
     app = Api(
@@ -62,8 +67,14 @@ def create_app(opening: Opening) -> FastAPI:
     reference.install(app)
     # The last one added is the first that a request meets.
     server = settings.server
+    app.add_middleware(
+        BackPressure,
+        settings=lambda: app.state.settings,
+        identify=current_principal,
+        engine_slots=opening.engine_slots,
+        draining=draining,
+    )
     app.add_middleware(BodyLimit, default=_MAX_JSON_BYTES, uploads=server.max_upload_bytes + _MULTIPART_BYTES)
-    app.add_middleware(ConcurrencyLimit, limit=server.max_concurrency)
     app.add_middleware(
         Doorkeeper,
         hosts={*LOOPBACK_NAMES, server.host, *server.allowed_hosts},

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import bentoml
 
 from bentos.commands import tell_the_operator
+from bentos.draining import Draining
 from bentos.embedder import Embedder
 from bentos.entrance import Entrance
 from bentos.generator import Generator
@@ -72,7 +73,9 @@ class Assistant:
             # is not needed any more: `RemoteGenerator` speaks to the Generator's routes, which BentoML's client cannot.
             cast(Any, self).generator = None
         self.opening = Opening(settings, self._open, _end_if_asked)
-        entrance.application = create_app(self.opening)
+        self.draining = Draining(settings.server.drain_seconds, settings.server.drain_notice_seconds)
+        self.draining.install()
+        entrance.application = create_app(self.opening, self.draining)
         self.opening.start()
 
     def _open(self) -> tuple[Workspace, JobRunner]:
@@ -83,7 +86,7 @@ class Assistant:
         )
 
     async def __is_ready__(self) -> bool:
-        return self.opening.state == "open"
+        return self.opening.state == "open" and not self.draining.begun
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # BentoML does not say what it returns
     def close(self) -> None:

@@ -1,7 +1,8 @@
-"""Ending after those who depend on us.
+"""Ending in order: nobody new comes in, whoever is in finishes, and then the server ends.
 
 BentoML sends SIGTERM to all its services at the same time. An answer that an Assistant still finishes would then find
 no Generator. So the Generator goes on until every Assistant has hung up, which each does when its last answer is out.
+An Assistant goes on, refusing new requests, for as long as a balancer needs to see it and its answers need to end.
 """
 
 from __future__ import annotations
@@ -15,14 +16,20 @@ from typing import Any
 
 
 class Draining:
-    """Puts the server's end off while somebody watches, and at most for `patience_seconds`."""
+    """Puts the server's end off for `notice_seconds`, and while somebody watches; at most for `patience_seconds`."""
 
-    def __init__(self, patience_seconds: float) -> None:
+    def __init__(self, patience_seconds: float, notice_seconds: float = 0.0) -> None:
         self._patience = patience_seconds
-        self._watchers = 0
+        self._notice = notice_seconds
+        self._watchers: dict[object, asyncio.Task[Any] | None] = {}
         self._nobody = asyncio.Event()
         self._nobody.set()
         self._ending: asyncio.Task[None] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether the end was asked for."""
+        return self._ending is not None
 
     def install(self) -> None:
         """Take the place of the server's own handlers, on the main thread of a running event loop."""
@@ -37,13 +44,14 @@ class Draining:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Somebody depends on us for as long as this is open."""
-        self._watchers += 1
+        """Somebody depends on us for as long as this is open; after the patience, its task is cancelled."""
+        key = object()
+        self._watchers[key] = asyncio.current_task()
         self._nobody.clear()
         try:
             yield
         finally:
-            self._watchers -= 1
+            del self._watchers[key]
             if not self._watchers:
                 self._nobody.set()
 
@@ -54,8 +62,11 @@ class Draining:
     async def _end(self, number: int, then: Callable[[int, FrameType | None], Any]) -> None:
         try:
             async with asyncio.timeout(self._patience):
+                await asyncio.sleep(self._notice)
                 await self._nobody.wait()
         except TimeoutError:
-            pass
+            for task in self._watchers.values():
+                if task is not None:
+                    task.cancel()
         if callable(then):
             then(number, None)

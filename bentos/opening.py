@@ -117,6 +117,14 @@ class Opening:
         """The runner of background jobs; raises as `workspace` does."""
         return self._both()[1]
 
+    def engine_slots(self) -> int:
+        """How many answers the configured engine writes at the same time; 0 where it does not say."""
+        from rag.models.llms import engine_stats  # noqa: PLC0415 - brings LlamaIndex
+
+        if self._opened is None:
+            return 0
+        return sum(each.slots for each in engine_stats(self._opened[0].pipeline.engines[:1]).values())
+
     def close(self) -> None:
         """Stop background work and close the workspace, also one that is still opening."""
         self._closed.set()

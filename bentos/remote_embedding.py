@@ -20,10 +20,12 @@ from rag.models.embedding import MiniLM
 from rag.models.encoders import DIMENSIONS
 from rag.models.minilm import require_strings
 from rag.models.weights import find_weights
+from rag.operations import deadline
 from rag.settings import EmbeddingSettings
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_SECONDS: Final = 120.0  # of a call without a deadline, as in ingestion
 _SERVICE_MEDIA_TYPE: Final = "application/vnd.bentoml+pickle"
 
 
@@ -89,7 +91,12 @@ class _Client:
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """Vectors of at most `MAX_TEXTS` texts, from any thread but the client's own."""
-        vectors: NDArray[np.float32] = asyncio.run_coroutine_threadsafe(self._encode(texts), self._loop).result()
+        deadline.check()
+        asked = asyncio.run_coroutine_threadsafe(self._encode(texts), self._loop)
+        try:
+            vectors: NDArray[np.float32] = asked.result(deadline.remaining(_LONGEST_SECONDS))
+        finally:
+            asked.cancel()
         return vectors
 
     def close(self) -> None:

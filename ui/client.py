@@ -73,10 +73,11 @@ class ApiClient:
             await asyncio.wait([reading])
 
     async def _read_answer(self, body: dict[str, Any], emit: Callable[[StreamEvent], None]) -> None:
+        headers = EVENT_STREAM | {"X-Deadline-Seconds": f"{self._settings.ui_answer_seconds:g}"}
         with _translated():
             async with (
                 asyncio.timeout(self._settings.ui_answer_seconds),
-                self._http.stream("POST", "/v1/ask", json=body, headers=EVENT_STREAM) as response,
+                self._http.stream("POST", "/v1/ask", json=body, headers=headers) as response,
             ):
                 await _raise_for_problem(response)
                 await _read_events(response, emit)

@@ -12,6 +12,7 @@ from bentos.answering import answer_events, complete, first_of, for_caller, pace
 from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors
 from bentos.principals import Caller
 from bentos.streaming import EventStream, answer_frames, event_schema
+from rag.operations import deadline
 from rag.query.events import AskRequest, Turn
 
 router = APIRouter(tags=["Questions"])
@@ -39,10 +40,10 @@ async def ask(
     narrow = checked_filter(asked.narrow(), workspace, caller)
     turns = tuple(Turn(turn.role, turn.content) for turn in asked.history)
     question = AskRequest(asked.question, turns, narrow)
-    deadline = settings.server.deadline_seconds
+    left = deadline.remaining(settings.server.deadline_seconds)
     if not asked.stream:
-        return await for_caller(request, complete(workspace, question, caller), deadline)
-    events = paced(answer_events(workspace, question, caller), settings.server.heartbeat_seconds, deadline)
-    first = await for_caller(request, first_of(events), deadline)
+        return await for_caller(request, complete(workspace, question, caller), left)
+    events = paced(answer_events(workspace, question, caller), settings.server.heartbeat_seconds, left)
+    first = await for_caller(request, first_of(events), left)
     response: Response = EventStream(answer_frames(first, events))
     return response

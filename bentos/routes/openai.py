@@ -22,6 +22,7 @@ from bentos.problems import Problem, problem_from
 from bentos.schemas import Citation
 from bentos.streaming import KEEP_ALIVE, EventStream, event_schema
 from rag.domain import Answer
+from rag.operations import deadline
 from rag.query.events import AskRequest, Completed, Event, SentenceReleased, Turn
 from rag.settings import Settings
 
@@ -72,12 +73,12 @@ async def chat(
     earlier = tuple(Turn(m.role, m.text) for m in asked.messages[:-1] if m.role in ("user", "assistant"))
     narrow = checked_filter(asked.narrow(), workspace, caller)
     question = AskRequest(asked.messages[-1].text, earlier, narrow)
-    deadline = settings.server.deadline_seconds
+    left = deadline.remaining(settings.server.deadline_seconds)
     if not asked.stream:
-        answer = await for_caller(request, complete(workspace, question, caller), deadline)
+        answer = await for_caller(request, complete(workspace, question, caller), left)
         return _completion(answer, _usage(answer, asked, workspace))
-    events = paced(answer_events(workspace, question, caller), settings.server.heartbeat_seconds, deadline)
-    first = await for_caller(request, first_of(events), deadline)
+    events = paced(answer_events(workspace, question, caller), settings.server.heartbeat_seconds, left)
+    first = await for_caller(request, first_of(events), left)
     wanted = asked.stream_options is not None and asked.stream_options.include_usage
     count = partial(_usage, asked=asked, workspace=workspace) if wanted else None
     response: Response = EventStream(_chunks(first, events, count))

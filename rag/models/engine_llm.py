@@ -29,6 +29,7 @@ from pydantic import ConfigDict, PrivateAttr, SkipValidation
 from rag.errors import ModelError, ModelTimeout
 from rag.models.background import Background
 from rag.models.engine import Decoding, Engine, Finished, GenerationRequest, Piece
+from rag.operations import deadline
 
 _DECODING_OPTIONS: Final = ("max_tokens", "temperature", "top_p", "seed")
 
@@ -139,7 +140,9 @@ class EngineLLM(CustomLLM):
         return replace(self.decoding, **chosen)
 
     async def _stream(self, prompt: str, decoding: Decoding) -> AsyncGenerator[CompletionResponse, None]:
-        request = GenerationRequest(prompt, decoding, self.deadline_seconds, self.token_deadline_seconds)
+        deadline.check()
+        seconds = deadline.remaining(self.deadline_seconds)
+        request = GenerationRequest(prompt, decoding, seconds, self.token_deadline_seconds)
         generation = self.engine.submit(request)
         text = ""
         try:

@@ -46,6 +46,11 @@ TOKENS = Counter("llm_tokens", "Tokens that went into and came out of the engine
 VECTOR_QUERY_SECONDS = Histogram(
     "vector_db_query_duration_seconds", "Time of one search in Chroma, all scopes together.", buckets=_SECONDS
 )
+ADMISSION_WAITING = Gauge("admission_queue_length", "Questions that wait for a slot.", multiprocess_mode="livesum")
+ADMISSION_SECONDS = Histogram(
+    "admission_wait_seconds", "How long questions waited for a slot that had to wait.", buckets=_SECONDS
+)
+ADMISSION_REJECTED = Counter("admission_rejected", "Requests that were refused at the door.", ("reason",))
 EMBEDDING_CALLS = Counter(
     "embedding_model_calls", "Forward passes of the Embedder; fewer than its requests is batching."
 )

@@ -20,6 +20,7 @@ from llama_index.core.llms import LLM
 
 from rag.domain import Trouble
 from rag.errors import BankSightError, Busy, ModelTimeout
+from rag.operations import deadline
 from rag.query.breaker import Breaker
 from rag.query.events import DraftWritten
 from rag.query.looping import LoopDetector
@@ -29,6 +30,7 @@ from rag.settings import GenerationSettings
 
 logger = logging.getLogger(__name__)
 
+_TO_FALL_BACK_SECONDS: Final = 1.0
 _SAME_STATEMENT_TIMES: Final = 3  # the third time that it says the same, it loops
 _COSTS_TIME: Final[frozenset[Trouble]] = frozenset({"failed", "slow", "looping"})  # what the breaker counts
 _KINDS_OF_TOKENS: Final = {"prompt_tokens": "prompt", "completion_tokens": "completion", "cached_tokens": "cached"}
@@ -67,12 +69,16 @@ class Writer:
 
 @dataclass(slots=True)
 class Attempt:
-    """What came of asking one engine. `declined`: it said that the documents do not answer."""
+    """What came of asking one engine. `declined`: it said that the documents do not answer.
+
+    `cut_short`: the request's deadline left it less time than its limits.
+    """
 
     writer: Writer
     trouble: Trouble | None = None
     detail: str = ""
     declined: bool = False
+    cut_short: bool = False
     statements: int = 0
     seconds: float = 0.0
     first_token_seconds: float | None = None
@@ -131,10 +137,14 @@ async def write(
             "engine %s: %s: %s", attempt.writer.name, attempt.trouble, attempt.detail,
             exc_info=None if known else error,
         )  # fmt: skip
-    if attempt.trouble in _COSTS_TIME:
-        breaker.failed()
-    else:
-        breaker.succeeded()
+    if not attempt.cut_short:  # less time than it is meant to have says nothing about the engine
+        (breaker.failed if attempt.trouble in _COSTS_TIME else breaker.succeeded)()
+
+
+def time_left(total: float) -> float:
+    """Seconds that an engine may take: `total`, or what the request's deadline leaves, with a second for a fallback."""
+    left = deadline.remaining(total + _TO_FALL_BACK_SECONDS)
+    return left - _TO_FALL_BACK_SECONDS if left > _TO_FALL_BACK_SECONDS else left
 
 
 class _LoopError(Exception):
@@ -160,7 +170,8 @@ async def _deltas(attempt: Attempt, prompt: str) -> AsyncGenerator[str, None]:
     began = time.perf_counter()
     clock = asyncio.get_running_loop().time
     limits = attempt.writer.limits
-    ends = clock() + limits.total
+    left = time_left(limits.total)
+    ends = clock() + left
     patience = limits.first_token
     responses: AsyncIterator[CompletionResponse] | None = None
     try:
@@ -170,6 +181,9 @@ async def _deltas(attempt: Attempt, prompt: str) -> AsyncGenerator[str, None]:
                 async with asyncio.timeout_at(min(ends, clock() + patience)):
                     responses = responses or await attempt.writer.llm.astream_complete(prompt)
                     response = await anext(responses, None)
+            except TimeoutError:
+                attempt.cut_short = left < limits.total and clock() >= ends
+                raise
             finally:
                 attempt.seconds += time.perf_counter() - asked  # not what the consumer takes between two pieces
             if response is None:

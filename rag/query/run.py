@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from rag.domain import AnswerStatus, Passage, Principal, SentenceCheck, Trouble
 from rag.errors import ModelError, ModelTimeout
+from rag.operations import deadline
 from rag.query.events import AskRequest, SentenceReleased, Stage, StageFinished, Turn
 from rag.query.generating import Attempt, Writer, notice
 
@@ -53,7 +54,11 @@ class Run:
     async def work(
         self, stage: Stage, step: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
     ) -> Result:
-        """Do a step of a stage in a thread and add its time to the stage."""
+        """Do a step of a stage in a thread and add its time to the stage.
+
+        Raises `TimeoutError` when the request's deadline has passed: what nobody will read is not begun.
+        """
+        deadline.check()
         began = time.perf_counter()
         try:
             return await asyncio.to_thread(step, *args, **kwargs)

@@ -26,12 +26,14 @@ from rag.settings.generation import (
     OpenAICompatibleSettings,
     SimulatedSettings,
 )
+from rag.settings.limits import AdmissionSettings
 from rag.settings.loading import Settings, load_settings
 from rag.settings.proxy import ProxySettings
 from rag.settings.section import Section
 from rag.settings.serving import IdentitySettings, LoggingSettings, ServerSettings
 
 __all__ = [
+    "AdmissionSettings",
     "CollectionSettings",
     "ContactSettings",
     "EmbeddingSettings",

@@ -31,6 +31,7 @@ from rag.settings.corpus import (
 )
 from rag.settings.files import from_environment, merge, read_yaml
 from rag.settings.generation import GenerationSettings
+from rag.settings.limits import AdmissionSettings
 from rag.settings.proxy import ProxySettings
 from rag.settings.section import Section
 from rag.settings.serving import IdentitySettings, LoggingSettings, ServerSettings
@@ -61,6 +62,7 @@ class Settings(Section):
     contacts: ContactSettings
     server: ServerSettings
     proxy: ProxySettings
+    admission: AdmissionSettings
     identity: IdentitySettings
     logging: LoggingSettings
 

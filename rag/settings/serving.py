@@ -20,6 +20,8 @@ class ServerSettings(Section):
     max_concurrency: int = Field(ge=1)
     deadline_seconds: float = Field(gt=0)
     heartbeat_seconds: float = Field(gt=0)
+    drain_seconds: float = Field(gt=0, le=28)  # BentoML kills a process 30 s after it was asked to end
+    drain_notice_seconds: float = Field(ge=0)
     max_upload_bytes: int = Field(gt=0)
     allowed_hosts: tuple[str, ...]
     allowed_origins: tuple[str, ...]

@@ -28,6 +28,7 @@ PATIENT = {
     "BANKSIGHT__GENERATION__DEADLINE_SECONDS": "110",
     "BANKSIGHT__SERVER__DEADLINE_SECONDS": "120",
     "BANKSIGHT__SERVER__MAX_CONCURRENCY": "200",
+    "BANKSIGHT__ADMISSION__SLOTS": "200",  # the door lets everybody through: here it is the engine's queue that counts
 }
 
 

@@ -23,6 +23,8 @@ from rag.settings import Settings
 class EndlessPipeline:
     """Begins an answer and never ends it; records how it was ended."""
 
+    engines = ()
+
     def __init__(self) -> None:
         self.begun = asyncio.Event()
         self.ended = asyncio.Event()

@@ -10,6 +10,7 @@ import pytest
 from llama_index.core.base.llms.types import CompletionResponse, CompletionResponseAsyncGen
 
 from rag.errors import Busy
+from rag.operations import deadline
 from rag.query.breaker import Breaker
 from rag.query.generating import Attempt, TimeLimits, Writer, notice, write
 from rag.query.looping import ends_in_loop
@@ -117,6 +118,20 @@ async def test_a_dead_engine_is_not_asked_by_every_question() -> None:
     troubles = [(await attempted(chosen))[0].trouble for _ in range(5)]
     assert troubles == ["slow", "slow", "unavailable", "unavailable", "unavailable"]
     assert llm.closed == ["closed"] * 2
+
+
+async def test_an_engine_that_a_short_deadline_cuts_off_is_slow_for_this_question_and_stays_in_use() -> None:
+    chosen = writer(StallingLLM(before="One holds. [1] Tw"), failures=1)
+    with deadline.within(0.05):
+        attempt, said = await attempted(chosen)
+    assert (attempt.trouble, said, chosen.breaker.is_open) == ("slow", ["One holds. [1]"], False)
+
+
+async def test_an_engine_that_hangs_is_blamed_also_where_the_deadline_is_short() -> None:
+    chosen = writer(StallingLLM(), first=0.02, failures=1)
+    with deadline.within(3.0):
+        attempt, _ = await attempted(chosen)
+    assert (attempt.trouble, chosen.breaker.is_open) == ("slow", True)
 
 
 def test_after_its_rest_a_broken_engine_gets_one_trial_at_a_time_and_a_success_heals_it() -> None:

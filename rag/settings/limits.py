@@ -1,0 +1,16 @@
+"""How much is worked on at the same time, who waits, and what one person may take."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from rag.settings.section import Section
+
+
+class AdmissionSettings(Section):
+    """The door of one Assistant process: so many questions inside, so many waiting, nobody else."""
+
+    slots: int | None = Field(ge=1)
+    user_slots: int | None = Field(ge=1)
+    queue: int = Field(ge=0)
+    queue_seconds: float = Field(gt=0)

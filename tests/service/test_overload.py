@@ -1,0 +1,120 @@
+"""Too many at once, people who leave, and a server that is told to end: through BentoML, with the simulated engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from rag.settings import Settings
+
+QUESTION = "Within how many business days must a bank determine whether an error occurred?"
+SLOTS, QUEUE = 10, 6
+ENVIRONMENT = {
+    "BANKSIGHT__GENERATION__ENGINE": "simulated",
+    "BANKSIGHT__GENERATION__SIMULATED__SLOTS": str(SLOTS),
+    "BANKSIGHT__GENERATION__SIMULATED__TOKENS_PER_SECOND": "20",
+    "BANKSIGHT__ADMISSION__QUEUE": str(QUEUE),
+    "BANKSIGHT__ADMISSION__QUEUE_SECONDS": "4",
+    "BANKSIGHT__SERVER__DRAIN_NOTICE_SECONDS": "1.5",
+}
+
+
+@pytest.fixture(scope="module")
+def crowded(start_server: Callable[..., Any], make_service_settings: Callable[..., Settings]) -> Iterator[Any]:
+    """A server whose engine has few slots; an answer takes some seconds."""
+    server = start_server(make_service_settings(), **ENVIRONMENT)
+    server.wait_until_ready()
+    server.ingest()
+    yield server
+    server.stop()
+
+
+def client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=60, trust_env=False, limits=httpx.Limits(max_connections=None))
+
+
+async def engine_of(caller: httpx.AsyncClient, server: Any) -> dict[str, int]:
+    found: dict[str, int] = (await caller.get(f"{server.url}/health")).json()["checks"]["engines"]["simulated"]
+    return found
+
+
+async def until_idle(caller: httpx.AsyncClient, server: Any) -> dict[str, int]:
+    """Return when nothing runs or waits in the engine."""
+    async with asyncio.timeout(30):
+        while (stats := await engine_of(caller, server))["running"] + stats["waiting"]:  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(0.05)
+    return stats
+
+
+async def test_overload_is_answered_or_told_when_to_come_back_and_over_when_it_is_over(crowded: Any) -> None:
+    most = 0
+    async with client() as caller:
+
+        async def ask(delay: float) -> httpx.Response:
+            await asyncio.sleep(delay)
+            return await caller.post(f"{crowded.url}/v1/ask", json={"question": QUESTION})
+
+        asking = [asyncio.create_task(ask(number * 0.03)) for number in range(120)]  # ten times what it can do
+        while not all(each.done() for each in asking):
+            most = max(most, (await engine_of(caller, crowded))["running"])
+            await asyncio.sleep(0.2)
+        answers = [each.result() for each in asking]
+        after = await caller.post(f"{crowded.url}/v1/ask", json={"question": QUESTION})
+        metrics = (await caller.get(f"{crowded.url}/metrics")).text
+    good = [each for each in answers if each.status_code == 200]
+    refused = [each for each in answers if each.status_code != 200]
+    assert len(good) >= SLOTS
+    assert {each.status_code for each in refused} <= {429, 503}
+    assert all(int(each.headers["retry-after"]) >= 1 for each in refused)
+    assert {each.headers["content-type"] for each in refused} == {"application/problem+json"}
+    assert {each.json()["engine"] for each in (*good, after)} == {"simulated"}
+    assert most <= SLOTS
+    assert "admission_rejected_total{" in metrics
+    assert "admission_queue_length 0.0" in metrics
+
+
+async def test_when_a_hundred_people_leave_in_the_middle_nothing_goes_on_for_them(crowded: Any) -> None:
+    body = json.dumps({"question": QUESTION, "stream": True})
+    head = f"POST /v1/ask HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+
+    async def leave() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(crowded.url.rsplit(":", 1)[1]))
+        writer.write(f"{head}\r\n\r\n{body}".encode())
+        status = await reader.readline()
+        assert b" 200 " in status, status
+        writer.transport.abort()
+
+    async with client() as caller:
+        before = await until_idle(caller, crowded)
+        for _ in range(10):
+            await asyncio.gather(*(leave() for _ in range(SLOTS)))
+            stats = await until_idle(caller, crowded)
+        assert stats["completed"] == before["completed"]
+        assert (await caller.post(f"{crowded.url}/v1/ask", json={"question": QUESTION})).status_code == 200
+
+
+async def test_after_sigterm_ten_open_streams_finish_and_new_requests_are_sent_elsewhere(crowded: Any) -> None:
+    """The last test of this server."""
+    async with client() as caller:
+        body = {"question": QUESTION, "stream": True}
+        asking = [asyncio.create_task(caller.post(f"{crowded.url}/v1/ask", json=body)) for _ in range(10)]
+        async with asyncio.timeout(30):
+            while (await engine_of(caller, crowded))["running"] < 10:  # noqa: ASYNC110 - no event tells it
+                await asyncio.sleep(0.05)
+        os.kill(crowded.process.pid, signal.SIGTERM)
+        async with asyncio.timeout(10):
+            while (refused := await caller.post(f"{crowded.url}/v1/search", json={"query": "fee"})).status_code == 200:  # noqa: ASYNC110 - no event tells it
+                await asyncio.sleep(0.01)
+        ready = await caller.get(f"{crowded.url}/readyz")
+        answers = await asyncio.gather(*asking)
+    assert (refused.status_code, refused.headers["connection"], ready.status_code) == (503, "close", 503)
+    assert int(refused.headers["retry-after"]) >= 1
+    assert [each.text.rstrip().endswith("event: done\ndata: {}") for each in answers] == [True] * 10
+    assert await asyncio.to_thread(crowded.stop) == 0

@@ -1,0 +1,233 @@
+"""The door: what a caller is told, when, and what of its request was touched before."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import Request
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from bentos.admission import BodyLimit
+from bentos.back_pressure import BackPressure, estimated_tokens, retry_after
+from bentos.draining import Draining
+from bentos.problems import Problem
+from rag.domain import Principal
+from rag.operations import deadline
+from rag.settings import Settings
+
+
+class Application:
+    """Answers when it is told to, with the body and what is left of the deadline."""
+
+    def __init__(self) -> None:
+        self.release = asyncio.Event()
+        self.begun: list[str] = []
+        self.left: list[float] = []
+        routes = [Route(path, self._answer, methods=["GET", "POST"]) for path in ("/v1/ask", "/v1/search", "/health")]
+        self.app = Starlette(routes=routes)
+
+    async def _answer(self, request: Request) -> PlainTextResponse:
+        self.begun.append(request.headers.get("x-person", ""))
+        self.left.append(deadline.remaining(1e9))
+        body = (await request.body()).decode()
+        if request.url.path != "/health":
+            await self.release.wait()
+        return PlainTextResponse(body)
+
+
+async def _identify(request: Request) -> Principal:
+    person = request.headers.get("x-person", "")
+    if person == "stranger":
+        raise Problem(401, "unauthenticated", "Sign in.")
+    return Principal(person, request.headers.get("x-tenant", "bank"))
+
+
+@pytest.fixture
+def inner() -> Application:
+    return Application()
+
+
+@pytest.fixture
+def door(inner: Application, make_settings: Callable[..., Settings]) -> Callable[..., Any]:
+    """`door(slots=1)`: a caller in front of the application with this admission; `.door` is the layer itself."""
+
+    def make(draining: Draining | None = None, server: dict[str, Any] | None = None, **admission: Any) -> Any:
+        settings = make_settings(admission=admission, server=server or {})
+        layer = BackPressure(
+            inner.app, settings=lambda: settings, identify=_identify, engine_slots=lambda: 0, draining=draining,
+            chance=random.Random(0),
+        )  # fmt: skip
+        transport = httpx.ASGITransport(app=BodyLimit(layer, 1000, 1000))
+        return SimpleNamespace(door=layer, client=httpx.AsyncClient(transport=transport, base_url="http://localhost"))
+
+    return make
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(0)
+
+
+def _ask(client: httpx.AsyncClient, person: str, **more: Any) -> asyncio.Task[httpx.Response]:
+    return asyncio.create_task(client.post("/v1/ask", content=b"question", headers={"x-person": person}, **more))
+
+
+async def test_question_waits_for_a_slot_and_arrives_whole(inner: Application, door: Callable[..., Any]) -> None:
+    made = door(slots=1)
+    first = _ask(made.client, "a")
+    await _until(lambda: made.door.queue.running == 1)
+    second = _ask(made.client, "b")
+    await _until(lambda: made.door.queue.waiting == 1)
+    assert inner.begun == ["a"]
+    inner.release.set()
+    assert [(await each).text for each in (first, second)] == ["question", "question"]
+    assert (made.door.queue.running, made.door.queue.waiting) == (0, 0)
+
+
+async def test_full_system_is_503_and_a_greedy_caller_429_both_with_retry_after(
+    inner: Application, door: Callable[..., Any]
+) -> None:
+    made = door(slots=1, queue=1)
+    tasks = [_ask(made.client, "a")]
+    await _until(lambda: made.door.queue.running == 1)
+    tasks.append(_ask(made.client, "b"))
+    await _until(lambda: made.door.queue.waiting == 1)
+    full, greedy = await _ask(made.client, "c"), await _ask(made.client, "b")
+    inner.release.set()
+    await asyncio.gather(*tasks)
+    assert (full.status_code, full.json()["type"]) == (503, "urn:banksight:problem:full")
+    assert (greedy.status_code, greedy.json()["type"]) == (429, "urn:banksight:problem:over_share")
+    assert all(int(each.headers["retry-after"]) >= 1 for each in (full, greedy))
+    assert inner.begun == ["a", "b"]
+
+
+async def test_body_of_a_refused_question_is_not_read(inner: Application, door: Callable[..., Any]) -> None:
+    made = door(slots=1, queue=0)
+    first = _ask(made.client, "a")
+    await _until(lambda: made.door.queue.running == 1)
+    read = []
+
+    async def body() -> Any:
+        read.append(1)
+        yield b"question"
+
+    refused = await made.client.post("/v1/ask", content=body(), headers={"x-person": "b"})
+    inner.release.set()
+    await first
+    assert (refused.status_code, read) == (503, [])
+
+
+async def test_newcomer_takes_the_place_of_who_waits_with_most(inner: Application, door: Callable[..., Any]) -> None:
+    made = door(slots=1, queue=2)
+    running = _ask(made.client, "greedy")
+    await _until(lambda: made.door.queue.running == 1)
+    waiting = [_ask(made.client, "greedy") for _ in range(2)]
+    await _until(lambda: made.door.queue.waiting == 2)
+    modest = _ask(made.client, "modest")
+    refused = await waiting[1]
+    inner.release.set()
+    assert refused.status_code == 429
+    assert [(await each).status_code for each in (running, waiting[0], modest)] == [200, 200, 200]
+    assert inner.begun == ["greedy", "modest", "greedy"]
+
+
+async def test_who_waits_too_long_is_told_to_come_back(inner: Application, door: Callable[..., Any]) -> None:
+    made = door(slots=1, queue_seconds=0.05)
+    first = _ask(made.client, "a")
+    await _until(lambda: made.door.queue.running == 1)
+    late = await _ask(made.client, "b")
+    inner.release.set()
+    await first
+    assert (late.status_code, "retry-after" in late.headers, inner.begun) == (503, True, ["a"])
+
+
+async def test_oversized_body_is_refused_while_it_waits(inner: Application, door: Callable[..., Any]) -> None:
+    made = door(slots=1)
+    first = _ask(made.client, "a")
+    await _until(lambda: made.door.queue.running == 1)
+
+    async def body() -> Any:
+        for _ in range(30):
+            yield b"x" * 100
+
+    refused = await made.client.post("/v1/ask", content=body(), headers={"x-person": "b"})
+    inner.release.set()
+    await first
+    assert (refused.status_code, made.door.queue.waiting) == (413, 0)
+
+
+async def test_stranger_is_refused_before_taking_a_place(inner: Application, door: Callable[..., Any]) -> None:
+    made = door(slots=1, queue=0)
+    refused = await _ask(made.client, "stranger")
+    assert (refused.status_code, made.door.queue.running, inner.begun) == (401, 0, [])
+
+
+async def test_other_requests_are_counted_and_probes_are_not(inner: Application, door: Callable[..., Any]) -> None:
+    made = door(server={"max_concurrency": 1}, slots=1, queue=0)
+    asked, searched = _ask(made.client, "a"), asyncio.create_task(made.client.post("/v1/search", content=b"words"))
+    await _until(lambda: len(inner.begun) == 2)
+    refused, probe = await made.client.post("/v1/search", content=b"words"), await made.client.get("/health")
+    inner.release.set()
+    assert (refused.status_code, "retry-after" in refused.headers, probe.status_code) == (503, True, 200)
+    assert [(await each).status_code for each in (asked, searched)] == [200, 200]
+    assert (await made.client.post("/v1/search", content=b"words")).status_code == 200
+
+
+@pytest.mark.parametrize(("said", "most"), [("3", 3.0), ("900", 30.0), ("nonsense", 30.0), ("-1", 30.0), ("nan", 30.0)])
+async def test_deadline_is_the_shorter_of_the_callers_and_ours(
+    inner: Application, door: Callable[..., Any], said: str, most: float
+) -> None:
+    inner.release.set()
+    await door().client.post("/v1/ask", content=b"", headers={"x-deadline-seconds": said})
+    assert most - 1 < inner.left[0] <= most
+
+
+async def test_once_draining_has_begun_new_requests_are_sent_elsewhere_and_open_ones_finish(
+    inner: Application, door: Callable[..., Any]
+) -> None:
+    ended: list[int] = []
+    draining = Draining(10)
+    made = door(draining, slots=4)
+    first = _ask(made.client, "a")
+    await _until(lambda: made.door.queue.running == 1)
+    draining._begin(15, lambda number, _: ended.append(number))
+    refused, probe = await _ask(made.client, "b"), await made.client.get("/health")
+    assert (refused.status_code, refused.headers["connection"], refused.headers["retry-after"]) == (503, "close", "1")
+    assert (probe.status_code, ended) == (200, [])
+    inner.release.set()
+    assert (await first).status_code == 200
+    await _until(lambda: ended == [15])
+
+
+async def test_who_is_not_done_when_patience_ends_is_cancelled(inner: Application, door: Callable[..., Any]) -> None:
+    ended: list[int] = []
+    draining = Draining(0.05)
+    first = _ask(door(draining).client, "a")
+    await _until(lambda: inner.begun == ["a"])
+    draining._begin(15, lambda number, _: ended.append(number))
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert ended == [15]
+
+
+def test_cost_grows_with_the_question_up_to_the_longest_one(settings: Settings) -> None:
+    lengths = ("0", "400", "4000", "40000", "")
+    costs = [estimated_tokens(each, settings) for each in lengths]
+    assert costs == sorted(costs)
+    assert costs[2] == costs[3] == costs[4]
+
+
+def test_those_who_were_refused_together_do_not_come_back_together() -> None:
+    chance = random.Random(1)
+    pauses = [retry_after(4.0, chance) for _ in range(200)]
+    assert (min(pauses), max(pauses)) == (4, 6)
+    assert min(retry_after(0.0, chance) for _ in range(20)) == 1
