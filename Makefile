@@ -113,7 +113,7 @@ endef
 .PHONY: services
 services:
 	@missing=; \
-	for pair in chromium:chromium redis-server:redis-server nginx:nginx postgres:postgresql; do \
+	for pair in chromium:chromium redis-server:redis-server nginx:nginx postgres:postgresql promtool:prometheus; do \
 	  PATH="$$PATH:/usr/sbin:$$(echo /usr/lib/postgresql/*/bin)" command -v "$${pair%%:*}" > /dev/null \
 	    || missing="$$missing $${pair##*:}"; \
 	done; \

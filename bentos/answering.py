@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
@@ -19,6 +20,8 @@ from rag.query.events import AskRequest, Completed, Event
 if TYPE_CHECKING:
     from rag.bootstrap import Workspace
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 
@@ -28,10 +31,23 @@ async def answer_events(workspace: Workspace, asked: AskRequest, caller: Princip
         async for event in events:
             if isinstance(event, Completed):
                 telemetry.answered(event.answer)
+                _log(event.answer)
                 yield event
                 return
             yield event
     raise RuntimeError("the pipeline ended without an answer")
+
+
+def _log(answer: Answer) -> None:
+    fields = {
+        "answer_id": answer.id,
+        "status": answer.status,
+        "citations": len(answer.citations),
+        "engine": answer.engine,
+        "degraded": answer.degraded,
+        "snapshot": answer.snapshot,
+    }
+    logger.info("answered", extra=fields)
 
 
 async def complete(workspace: Workspace, asked: AskRequest, caller: Principal) -> Answer:

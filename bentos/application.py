@@ -12,6 +12,7 @@ from bentos.admission import LOOPBACK_NAMES, BodyLimit, Doorkeeper
 from bentos.back_pressure import BackPressure
 from bentos.contract import known_parameters_only
 from bentos.draining import Draining
+from bentos.internal import InternalPaths
 from bentos.measurement import Measurement
 from bentos.opening import Opening
 from bentos.principals import current_principal, refuse_unprotected
@@ -81,7 +82,9 @@ def create_app(opening: Opening, draining: Draining | None = None) -> FastAPI:
         origins=server.allowed_origins,
         peers=settings.identity.peers,
     )
-    app.add_middleware(Measurement)
+    if settings.metrics.readers == "private_network":
+        app.add_middleware(InternalPaths)
+    app.add_middleware(Measurement, log_requests=settings.logging.requests == "each")
     return app
 
 

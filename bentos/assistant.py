@@ -5,7 +5,6 @@ BentoML imports this module in its parent process and in every worker, so nothin
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 from typing import TYPE_CHECKING, Any, cast
@@ -15,7 +14,7 @@ import bentoml
 from bentos.commands import tell_the_operator
 from bentos.draining import Draining
 from bentos.embedder import Embedder
-from bentos.entrance import Entrance
+from bentos.entrance import Entrance, internal_paths
 from bentos.generator import Generator
 from bentos.opening import Opening, open_workspace_and_jobs
 from rag.errors import BankSightError
@@ -61,11 +60,11 @@ class Assistant:
     def __init__(self) -> None:
         # Only workers need these, not BentoML's parent process.
         from bentos.application import create_app  # noqa: PLC0415
+        from rag.operations.logging_setup import open_logging  # noqa: PLC0415
         from rag.operations.tracing import open_tracing  # noqa: PLC0415
 
-        for package in ("rag", "bentos", "connectors"):
-            logging.getLogger(package).setLevel(settings.logging.level)
-        self.end_tracing = open_tracing(os.environ)
+        open_logging(settings, "assistant")
+        self.end_tracing = open_tracing(settings.tracing, "banksight-assistant")
         self._generator_url = ""
         if settings.generation.in_generator:
             self._generator_url = str(cast(Any, self.generator).to_async.url)
@@ -93,3 +92,7 @@ class Assistant:
         """Give the data folder back, and send the last spans."""
         self.opening.close()
         self.end_tracing()
+
+
+if settings.metrics.readers == "private_network":
+    cast(Any, Assistant).add_asgi_middleware(internal_paths)  # BentoML's own /schema.json never reaches our application

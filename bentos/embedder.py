@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import bentoml
 import numpy as np
 from bentoml.exceptions import ServiceUnavailable
 from pydantic import Field, StringConstraints
 
+from bentos.entrance import traced
 from rag.settings import load_settings
 
 if TYPE_CHECKING:
@@ -39,11 +40,18 @@ Texts = Annotated[list[Text], Field(max_length=MAX_TEXTS)]
     # those are lost (bentoml/BentoML#5540). `max_age` must be a float.
     runner_connection={"max_requests": 10**9, "max_age": 1e9},
     logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},  # ours are in `Traced`
 )
 class Embedder:
     """Unit vectors of all-MiniLM-L6-v2."""
 
     def __init__(self) -> None:
+        # Only workers need these, not BentoML's parent process.
+        from rag.operations.logging_setup import open_logging  # noqa: PLC0415
+        from rag.operations.tracing import open_tracing  # noqa: PLC0415
+
+        open_logging(settings, "embedder")
+        self.end_tracing = open_tracing(settings.tracing, "banksight-embedder")
         # In the background: while a BentoML service is not made, its callers hang instead of being told.
         self._opening: Future[MiniLM] = ThreadPoolExecutor(1, thread_name_prefix="opening").submit(_open)
 
@@ -62,12 +70,20 @@ class Embedder:
     def __is_ready__(self) -> bool:
         return self._opening.done() and self._opening.exception() is None
 
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def close(self) -> None:
+        """Send the last spans."""
+        self.end_tracing()
+
     def _opened(self) -> MiniLM:
         if not self._opening.done():
             raise ServiceUnavailable("The embedding model is being loaded; try again in a moment.")
         if error := self._opening.exception():
             raise ServiceUnavailable(f"The embedding model could not be loaded: {error}")
         return self._opening.result()
+
+
+cast(Any, Embedder).add_asgi_middleware(traced)  # the decorator makes it a bentoml.Service
 
 
 def _open() -> MiniLM:

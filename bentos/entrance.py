@@ -1,4 +1,4 @@
-"""The application of a service, for BentoML to mount before it exists."""
+"""The application of a service, for BentoML to mount before it exists, and layers around it."""
 
 from __future__ import annotations
 
@@ -22,3 +22,17 @@ class Entrance:
         if self.application is None:
             raise RuntimeError("a request came before the service was started")
         await self.application(scope, receive, send)
+
+
+def traced(app: ASGIApp) -> ASGIApp:
+    """A layer for BentoML's services: see `bentos/spans.py`, which only workers import."""
+    from bentos.spans import Traced  # noqa: PLC0415
+
+    return Traced(app)
+
+
+def internal_paths(app: ASGIApp) -> ASGIApp:
+    """A layer for BentoML's services: see `bentos/internal.py`, which only workers import."""
+    from bentos.internal import InternalPaths  # noqa: PLC0415
+
+    return InternalPaths(app)

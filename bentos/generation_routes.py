@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from bentos import problems
 from bentos.draining import Draining
+from bentos.spans import Traced
 from rag.errors import Busy
 from rag.models.engine import Engine, Generation, GenerationRequest, Piece
 
@@ -59,6 +60,7 @@ def create_app(opening: Future[Engine], draining: Draining) -> FastAPI:
     app = FastAPI(title="Generator", openapi_url=None, docs_url=None, redoc_url=None, telemetry={"tracing": False})
     app.state.opening = opening
     problems.install(app)
+    app.add_middleware(Traced)
 
     @app.post("/generate")
     async def generate(asked: GenerationRequest, engine: OpenEngine) -> Any:

@@ -47,9 +47,13 @@ class Generator:
     """Streams text for many at once: see `bentos/generation_routes.py`. Queue, deadlines and slots are the engine's."""
 
     def __init__(self) -> None:
-        from bentos.generation_routes import create_app  # noqa: PLC0415 - only workers need it
+        # Only workers need these, not BentoML's parent process.
+        from bentos.generation_routes import create_app  # noqa: PLC0415
+        from rag.operations.logging_setup import open_logging  # noqa: PLC0415
+        from rag.operations.tracing import open_tracing  # noqa: PLC0415
 
-        logging.getLogger("rag").setLevel(settings.logging.level)
+        open_logging(settings, "generator")
+        self.end_tracing = open_tracing(settings.tracing, "banksight-generator")
         # In the background: while a BentoML service is not made, its callers hang instead of being told.
         self._opening: Future[Engine] = ThreadPoolExecutor(1, thread_name_prefix="opening").submit(_open)
         draining = Draining(settings.server.deadline_seconds)
@@ -73,9 +77,10 @@ class Generator:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def close(self) -> None:
-        """Give the model's memory back."""
+        """Give the model's memory back, and send the last spans."""
         if await self.__is_ready__():
             await self._opening.result().close()
+        await asyncio.to_thread(self.end_tracing)
 
 
 def _open() -> Engine:

@@ -1,52 +1,38 @@
-"""Counts and times requests by route template, so that an id in a path never becomes a label."""
+"""Counts, times, traces and logs requests by route template, so that an id in a path becomes neither label nor name."""
 
 from __future__ import annotations
 
-import time
+import logging
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bentos.admission import PROBES
+from bentos.spans import Traced
 from rag.operations import telemetry
-from rag.operations.tracing import incoming
 
-_KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+logger = logging.getLogger(__name__)
 
 
-class Measurement:
-    """The outermost layer: what it measures includes every refusal."""
+class Measurement(Traced):
+    """The outermost layer of the API: what it measures includes every refusal."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, log_requests: bool = False) -> None:  # noqa: FBT001 - passed by name
+        super().__init__(app)
+        self.log_requests = log_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        started = time.perf_counter()
-        status = 499  # nobody read the answer
+        """As ASGI has it."""
+        with telemetry.HTTP_OPEN.track_inprogress():
+            await super().__call__(scope, receive, send)
 
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
+    def route(self, scope: Scope) -> str:
+        """`/v1/documents/{document_id}` for a request to one document; `unmatched` where no route was reached."""
+        return str(getattr(scope.get("route"), "path", "")) or "unmatched"  # BentoML mounts us at an empty path
 
-        try:
-            with incoming(_trace_headers(scope)):
-                await self.app(scope, receive, noting)
-        finally:
-            method = scope["method"] if scope["method"] in _KNOWN_METHODS else "other"
-            route = route_template(scope)
-            telemetry.HTTP_REQUESTS.labels(method, route, str(status)).inc()
-            telemetry.HTTP_SECONDS.labels(method, route).observe(time.perf_counter() - started)
-
-
-def route_template(scope: Scope) -> str:
-    """`/v1/documents/{document_id}` for a request to one document; `unmatched` where no route was reached."""
-    return str(getattr(scope.get("route"), "path", "unmatched"))
-
-
-def _trace_headers(scope: Scope) -> dict[str, str]:
-    """The headers by which a caller says which trace its request belongs to."""
-    wanted = (b"traceparent", b"tracestate")
-    return {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in wanted}
+    def finished(self, method: str, route: str, status: int, seconds: float) -> None:
+        """See `Traced`. Probes are logged where they fail."""
+        telemetry.HTTP_REQUESTS.labels(method, route, str(status)).inc()
+        telemetry.HTTP_SECONDS.labels(method, route).observe(seconds)
+        if self.log_requests and (status >= 400 or route not in PROBES):
+            fields = {"method": method, "route": route, "status": status, "seconds": round(seconds, 4)}
+            logger.info("request", extra=fields)

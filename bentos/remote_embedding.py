@@ -21,6 +21,7 @@ from rag.models.encoders import DIMENSIONS
 from rag.models.minilm import require_strings
 from rag.models.weights import find_weights
 from rag.operations import deadline
+from rag.operations.tracing import client_span
 from rag.settings import EmbeddingSettings
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,8 @@ class RemoteMiniLM(MiniLM):
         """
         require_strings(texts)
         readable = [text[: self._max_characters].encode("utf-8", "replace").decode("utf-8") for text in texts]
-        parts = [self._client.encode(readable[i : i + MAX_TEXTS]) for i in range(0, len(readable), MAX_TEXTS)]
+        with client_span(f"embeddings {self.model_name}", self._described(readable)):
+            parts = [self._client.encode(readable[i : i + MAX_TEXTS]) for i in range(0, len(readable), MAX_TEXTS)]
         with self._counting:
             self._calls += len(parts)
         vectors = np.concatenate([np.empty((0, DIMENSIONS), dtype=np.float32), *parts])
@@ -70,6 +72,13 @@ class RemoteMiniLM(MiniLM):
                 "the Embedder service gave something else than one vector per text: restart it, and report it"
             )
         return vectors
+
+    def _described(self, texts: Sequence[str]) -> dict[str, str | int]:
+        return {
+            "gen_ai.operation.name": "embeddings",
+            "gen_ai.request.model": self.model_name,
+            "banksight.texts": len(texts),
+        }
 
     def close(self) -> None:
         """Closes the connections."""

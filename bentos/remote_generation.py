@@ -21,6 +21,7 @@ import httpx
 from rag.errors import Busy, ModelError, QuestionError
 from rag.models.engine import EngineStats, FinishReason, GenerationRequest, Usage
 from rag.models.engines.remote import RemoteEngine, RemoteGeneration
+from rag.operations.tracing import client_span, outgoing
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +126,19 @@ class RemoteGenerator(RemoteEngine):
             return "failed", f"the Generator service broke off ({type(error).__name__}); its log says why"
 
     async def _stream(self, generation: RemoteGeneration) -> tuple[FinishReason, str]:
+        described = {"gen_ai.operation.name": "chat", "gen_ai.request.model": self.model_name}
+        with client_span(f"chat {self.model_name}", described) as span:
+            reason, detail = await self._read(generation)
+            span.set_attributes(
+                {
+                    "gen_ai.response.finish_reasons": (reason,),
+                    "gen_ai.usage.input_tokens": generation.counted().prompt_tokens,
+                    "gen_ai.usage.output_tokens": generation.counted().completion_tokens,
+                }
+            )
+            return reason, detail
+
+    async def _read(self, generation: RemoteGeneration) -> tuple[FinishReason, str]:
         response = await _answer(self._client(), "POST", "/generate", asdict(generation.request))
         try:
             async for line in response.aiter_lines():
@@ -194,7 +208,7 @@ async def _objects(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
 
 async def _answer(client: httpx.AsyncClient, method: str, path: str, body: object | None = None) -> httpx.Response:
     """The response, its body not read yet. Raises what the Generator refuses, as what it is here."""
-    response = await client.send(client.build_request(method, path, json=body), stream=True)
+    response = await client.send(client.build_request(method, path, json=body, headers=outgoing()), stream=True)
     if response.status_code == httpx.codes.OK:
         return response
     try:

@@ -10,8 +10,9 @@ from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 from starlette.types import Send
 
-from bentos.problems import problem_from
+from bentos.problems import Problem, problem_from
 from bentos.schemas import Answer, Citation
+from rag.operations import telemetry
 from rag.query.events import CitationReleased, Completed, DraftWritten, Event, SentenceReleased
 
 KEEP_ALIVE = ": keep-alive\n\n"
@@ -56,9 +57,17 @@ async def answer_frames(first: Event, rest: AsyncGenerator[Event | None, None]) 
             yield KEEP_ALIVE if event is None else _event_frame(event)
         yield frame("done", {})
     except Exception as error:  # noqa: BLE001 - the status line is gone, so the error travels as an event
-        yield frame("error", problem_from(error).document("/v1/ask"))
+        yield frame("error", broken_off(error, "/v1/ask").document("/v1/ask"))
     finally:
         await rest.aclose()
+
+
+def broken_off(error: Exception, route: str) -> Problem:
+    """The problem that a stream ends with. One that is our fault is counted: its status line said 200."""
+    problem = problem_from(error)
+    if problem.status >= 500:
+        telemetry.STREAMS_BROKEN.labels(route).inc()
+    return problem
 
 
 def _event_frame(event: Event) -> str:

@@ -24,6 +24,7 @@ from rag.models.engine import Engine
 from rag.models.llms import close_llm, open_llm
 from rag.models.places import verified_folder
 from rag.operations.consistency import Consistency, check
+from rag.operations.recorded import INGESTED, record
 from rag.query.entailment import LLMEntailment
 from rag.query.pipeline import QueryPipeline
 from rag.query.retrieval import Searcher
@@ -88,7 +89,10 @@ class Workspace:
     ) -> IngestReport:
         """Make the corpus equal to these sources, or to all. Raises `ConfigurationError` for an unknown name."""
         with opened_sources(self.settings, sources) as opened:
-            return self.ingest_from(opened, progress, stop, mass_delete=mass_delete, retry=retry)
+            report = self.ingest_from(opened, progress, stop, mass_delete=mass_delete, retry=retry)
+        if sources is None and not report.failed:
+            record(self.settings.data_dir, INGESTED, time.time())
+        return report
 
     def ingest_from(
         self,

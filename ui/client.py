@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -45,7 +46,12 @@ class ApiClient:
         )
         # Proxies of the environment are for the internet; the API is on a network of our own.
         self._http = httpx.AsyncClient(
-            base_url=settings.api_base, timeout=patience, transport=transport, trust_env=False, follow_redirects=False
+            base_url=settings.api_base,
+            timeout=patience,
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            event_hooks={"request": [_begin_trace]},
         )
 
     async def close(self) -> None:
@@ -97,6 +103,11 @@ class ApiClient:
             async with self._http.stream("GET", path, headers={"Accept": accept}, params=params) as response:
                 await _raise_for_problem(response)
                 yield response
+
+
+async def _begin_trace(request: httpx.Request) -> None:
+    """Every request begins a trace (W3C Trace Context), so that the logs of all processes that it reaches agree."""
+    request.headers["traceparent"] = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 @contextmanager

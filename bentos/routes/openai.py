@@ -18,9 +18,9 @@ from bentos import openai_schemas as wire
 from bentos.answering import answer_events, complete, first_of, for_caller, paced
 from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors
 from bentos.principals import Caller
-from bentos.problems import Problem, problem_from
+from bentos.problems import Problem
 from bentos.schemas import Citation
-from bentos.streaming import KEEP_ALIVE, EventStream, event_schema
+from bentos.streaming import KEEP_ALIVE, EventStream, broken_off, event_schema
 from rag.domain import Answer
 from rag.operations import deadline
 from rag.query.events import AskRequest, Completed, Event, SentenceReleased, Turn
@@ -190,7 +190,7 @@ async def _chunks(
             yield _data(head | {"choices": [], "usage": count(answer)})
         yield "data: [DONE]\n\n"
     except Exception as error:  # noqa: BLE001 - the status line is gone, so the error travels as an event
-        yield _data(problem_from(error).openai_document())
+        yield _data(broken_off(error, "/v1/chat/completions").openai_document())
     finally:
         await rest.aclose()
 

@@ -17,10 +17,12 @@ from bentos.contract import OpenWorkspace, errors
 from bentos.opening import Opening
 from rag.errors import BankSightError, Busy
 from rag.models.llms import engine_stats
-from rag.operations import telemetry
+from rag.operations.exposition import exposition
+from rag.operations.gpu import Cards
 from rag.operations.health import health_of
 
 router = APIRouter(tags=["Operations"])
+_cards = Cards()
 
 
 @router.get("/health", response_model=schemas.Health, responses={**errors(), 503: {"model": schemas.Health}})
@@ -58,4 +60,5 @@ async def metrics(request: Request) -> Response:
     """
     opening: Opening = request.app.state.opening
     stats = engine_stats(opening.workspace().pipeline.engines) if opening.state == "open" else {}
-    return Response(await asyncio.to_thread(telemetry.exposition, stats), media_type=CONTENT_TYPE_LATEST)
+    data_dir = opening.settings.data_dir
+    return Response(await asyncio.to_thread(exposition, stats, data_dir, _cards), media_type=CONTENT_TYPE_LATEST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,6 +15,7 @@ import click
 
 from rag.commands.place import opened, print_json, workspace_or_remote
 from rag.ingestion.looking import report_if_unchanged
+from rag.operations.recorded import INGESTED, record
 from rag.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def ingest(
             return show(run_here(workspace, sources or None, options), as_json)
     unchanged = report_if_unchanged(settings, sources or None, **options)
     if unchanged:
+        if not sources and not unchanged.failed:
+            record(settings.data_dir, INGESTED, time.time())
         return show(unchanged, as_json)
     from rag.remote import RemoteWorkspace  # noqa: PLC0415 - imports that a run without work must not pay
 

@@ -6,20 +6,15 @@ sets where they are added up; therefore nothing imports this module at the top o
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import Final, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
+from prometheus_client import Counter, Gauge, Histogram
 
 from rag.domain import Answer, IngestReport
-from rag.models.engine import EngineStats
+from rag.operations.tracing import client_span
 from rag.query.events import Stage
 
 # "abandoned" is what engines took that were given up.
@@ -29,6 +24,10 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 HTTP_REQUESTS = Counter("http_requests", "Requests by route template and status.", ("method", "route", "status"))
 HTTP_SECONDS = Histogram(
     "http_request_duration_seconds", "Time until the last byte of the response.", ("method", "route"), buckets=_SECONDS
+)
+HTTP_OPEN = Gauge("http_requests_open", "Requests being answered now, streams included.", multiprocess_mode="livesum")
+STREAMS_BROKEN = Counter(
+    "http_streams_broken", "Streams that ended with an error of ours after their status line.", ("route",)
 )
 ANSWERS = Counter("answers", "Answers by their status.", ("status",))
 GENERATION_SECONDS = Histogram(
@@ -51,6 +50,11 @@ ADMISSION_SECONDS = Histogram(
     "admission_wait_seconds", "How long questions waited for a slot that had to wait.", buckets=_SECONDS
 )
 ADMISSION_REJECTED = Counter("admission_rejected", "Requests that were refused at the door.", ("reason",))
+ESCALATIONS = Counter("escalations", "Answers that sent somebody to a person, by topic.", ("topic",))
+FEEDBACK = Counter("feedback", "What people said of answers.", ("rating",))  # up | down
+RESPONSE_CACHE = Counter(
+    "response_cache_requests", "Questions by what the response cache said: hit, miss, bypass or error.", ("result",)
+)
 EMBEDDING_CALLS = Counter(
     "embedding_model_calls", "Forward passes of the Embedder; fewer than its requests is batching."
 )
@@ -62,6 +66,8 @@ SNAPSHOT = Gauge("corpus_snapshot", "The snapshot that answers are given from.",
 def answered(answer: Answer) -> None:
     """Count one finished answer."""
     ANSWERS.labels(answer.status).inc()
+    if answer.status == "escalated":
+        ESCALATIONS.labels(answer.reason).inc()  # a topic of `contacts`
     if "generate" in answer.timings:
         GENERATION_SECONDS.labels(answer.engine).observe(answer.timings["generate"])
     if "first_token" in answer.timings:
@@ -82,48 +88,12 @@ def ingested(report: IngestReport) -> None:
     SNAPSHOT.set(report.snapshot)
 
 
-class _Engines(Collector):
-    """What engines do at this moment, as they count it themselves."""
-
-    def __init__(self, stats: Mapping[str, EngineStats]) -> None:
-        self._stats = stats
-
-    def collect(self) -> Iterator[Metric]:
-        requests = GaugeMetricFamily("llm_engine_requests", "Requests in the engine.", labels=("engine", "state"))
-        room = GaugeMetricFamily("llm_engine_limit", "How many may run, and wait.", labels=("engine", "state"))
-        ended = CounterMetricFamily("llm_engine_ended", "Requests by how they ended.", labels=("engine", "outcome"))
-        tokens = CounterMetricFamily("llm_engine_tokens", "Tokens by their kind.", labels=("engine", "kind"))
-        for name, each in self._stats.items():
-            requests.add_metric((name, "running"), each.running)
-            requests.add_metric((name, "waiting"), each.waiting)
-            room.add_metric((name, "running"), each.slots)
-            room.add_metric((name, "waiting"), each.queue_limit)
-            for outcome in ("completed", "cancelled", "failed"):
-                ended.add_metric((name, outcome), getattr(each, outcome))
-            for kind in ("prompt", "cached", "completion"):
-                tokens.add_metric((name, kind), getattr(each, f"{kind}_tokens"))
-        yield from (requests, room, ended, tokens)
-
-
-def exposition(engines: Mapping[str, EngineStats] = MappingProxyType({})) -> bytes:
-    """Everything in Prometheus' text format: of this process, or of all that share `PROMETHEUS_MULTIPROC_DIR`.
-
-    `engines` are added to it: what they do now, by name.
-    """
-    now = CollectorRegistry()
-    now.register(_Engines(engines))
-    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        return generate_latest() + generate_latest(now)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no annotation here
-    return generate_latest(registry) + generate_latest(now)
-
-
 @contextmanager
 def vector_query() -> Iterator[None]:
-    """Measure one search in Chroma."""
+    """Measure one search in Chroma, and trace it."""
     started = time.perf_counter()
     try:
-        yield
+        with client_span("query chroma", {"db.system.name": "chroma", "db.operation.name": "query"}):
+            yield
     finally:
         VECTOR_QUERY_SECONDS.observe(time.perf_counter() - started)

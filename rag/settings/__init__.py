@@ -28,9 +28,10 @@ from rag.settings.generation import (
 )
 from rag.settings.limits import AdmissionSettings
 from rag.settings.loading import Settings, load_settings
+from rag.settings.observing import LoggingSettings, MetricsSettings, TracingSettings
 from rag.settings.proxy import ProxySettings
 from rag.settings.section import Section
-from rag.settings.serving import IdentitySettings, LoggingSettings, ServerSettings
+from rag.settings.serving import IdentitySettings, ServerSettings
 
 __all__ = [
     "AdmissionSettings",
@@ -42,6 +43,7 @@ __all__ = [
     "IdentitySettings",
     "IngestionSettings",
     "LoggingSettings",
+    "MetricsSettings",
     "MistralSettings",
     "ModelsSettings",
     "OpenAICompatibleSettings",
@@ -59,6 +61,7 @@ __all__ = [
     "SplittingSettings",
     "StorageSettings",
     "StreamingSettings",
+    "TracingSettings",
     "VerificationSettings",
     "load_settings",
 ]

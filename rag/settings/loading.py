@@ -32,9 +32,10 @@ from rag.settings.corpus import (
 from rag.settings.files import from_environment, merge, read_yaml
 from rag.settings.generation import GenerationSettings
 from rag.settings.limits import AdmissionSettings
+from rag.settings.observing import LoggingSettings, MetricsSettings, TracingSettings
 from rag.settings.proxy import ProxySettings
 from rag.settings.section import Section
-from rag.settings.serving import IdentitySettings, LoggingSettings, ServerSettings
+from rag.settings.serving import IdentitySettings, ServerSettings
 
 
 class Settings(Section):
@@ -65,6 +66,8 @@ class Settings(Section):
     admission: AdmissionSettings
     identity: IdentitySettings
     logging: LoggingSettings
+    tracing: TracingSettings
+    metrics: MetricsSettings
 
     @model_validator(mode="after")
     def _one_owner_of_embedded_chroma(self) -> Settings:
@@ -88,6 +91,11 @@ class Settings(Section):
     def database_url(self) -> str:
         """The SQLAlchemy URL of the registry."""
         return self.storage.database_url or f"sqlite:///{self.data_dir / 'registry.sqlite3'}"
+
+    @property
+    def log_dir(self) -> Path | None:
+        """The folder of log files; None where only standard error is written."""
+        return self.root / Path(self.logging.dir).expanduser() if self.logging.dir else None
 
     @property
     def weights_cache(self) -> Path:

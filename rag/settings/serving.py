@@ -1,4 +1,4 @@
-"""Addresses, people and logs."""
+"""Addresses and people."""
 
 from __future__ import annotations
 
@@ -38,9 +38,3 @@ class IdentitySettings(Section):
     subject: str
     roles: frozenset[str]
     clearances: frozenset[str]
-
-
-class LoggingSettings(Section):
-    """How much is logged; never document text, questions or keys."""
-
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]

@@ -12,8 +12,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from rag.commands.ask import time_line
 from rag.domain import Answer
-from rag.operations.tracing import incoming, open_tracing, traced
+from rag.operations.tracing import client_span, open_tracing, outgoing, serving, trace_id, traced
 from rag.query.events import Completed, Event, SentenceReleased, StageFinished
+from rag.settings import TracingSettings
 
 SECRET = "When does the merger close?"
 EVENTS: tuple[Event, ...] = (
@@ -101,19 +102,47 @@ def test_an_answer_that_nobody_waits_for_ends_its_span_and_says_so() -> None:
 
 def test_spans_belong_to_the_trace_of_the_caller() -> None:
     recorder = Recorder()
-    with incoming({"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}):
+    with serving({"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}, recorder.tracer):
+        assert trace_id() == TRACE
         asyncio.run(recorder.read(EVENTS))
     asyncio.run(recorder.read(EVENTS))
     traces = [span.context.trace_id for span in recorder.exporter.get_finished_spans() if span.context]
-    assert traces[:3] == [int(TRACE, 16)] * 3
-    assert int(TRACE, 16) not in traces[3:]
+    assert traces[:4] == [int(TRACE, 16)] * 4
+    assert int(TRACE, 16) not in traces[4:]
+
+
+def test_without_tracing_a_request_has_a_trace_id_of_its_own_that_goes_on_to_other_processes() -> None:
+    with serving({}):
+        first = trace_id()
+        assert outgoing()["traceparent"].startswith(f"00-{first}-")
+    with serving({"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}):
+        assert trace_id() == TRACE
+    assert (len(first), first != TRACE, trace_id()) == (32, True, "")
+
+
+@pytest.mark.parametrize("header", ["", "00-zz-1-01", "00-" + "0" * 32 + "-b7ad6b7169203331-01", f"00-{TRACE}", SECRET])
+def test_a_header_that_names_no_trace_begins_a_new_one(header: str) -> None:
+    with serving({"traceparent": header, "tracestate": SECRET}):
+        assert len(trace_id()) == 32
+        assert trace_id() != TRACE
+
+
+def test_a_call_of_another_process_that_fails_is_a_span_without_the_words_of_the_error() -> None:
+    recorder = Recorder()
+    with (
+        pytest.raises(ValueError, match="merger"),
+        client_span("query chroma", {"banksight.texts": 1}, recorder.tracer),
+    ):
+        raise ValueError(SECRET)
+    span = recorder.spans["query chroma"]
+    assert span.status.description == "ValueError"
+    assert "merger" not in span.to_json()
 
 
 def test_tracing_is_off_until_somebody_says_where_spans_go(monkeypatch: pytest.MonkeyPatch) -> None:
     providers: list[object] = []
     monkeypatch.setattr("rag.operations.tracing.trace.set_tracer_provider", providers.append)
-    open_tracing({})()
-    open_tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_SDK_DISABLED": "true"})()
+    open_tracing(TracingSettings(endpoint="", share=1), "test")()
     assert providers == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
@@ -211,3 +212,19 @@ async def test_a_page_is_asked_for_by_its_quote() -> None:
 def test_a_step_that_cannot_be_read_does_not_spoil_the_answer(passages: object) -> None:
     assert Stage(stage="retrieve", detail={"passages": passages}).passages() == ()
     assert Stage(stage="decide", detail={"passages": [{"document_id": "d", "title": "T"}]}).passages() == ()
+
+
+async def test_every_request_begins_a_trace_of_its_own() -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["traceparent"])
+        return httpx.Response(404, json={})
+
+    client = client_of(answer)
+    for _ in range(2):
+        with pytest.raises(errors.SourceNotFound):
+            await client.page(Citation.model_validate(CITATION))
+    assert all(re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", each) for each in seen)
+    assert seen[0] != seen[1]
+    await client.close()

@@ -1,0 +1,47 @@
+"""What commands leave behind for the server to show: a command ends long before Prometheus asks.
+
+One small file for each metric in `<data folder>/metrics`, as node_exporter's text files are; whoever writes last, wins.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Final
+
+INGESTED: Final = "corpus_ingested_timestamp_seconds"
+BACKED_UP: Final = "backup_completed_timestamp_seconds"
+AUDIT_INTACT: Final = "audit_chain_intact"
+AUDIT_VERIFIED: Final = "audit_verified_timestamp_seconds"
+
+RECORDED: Final = {
+    INGESTED: "When an ingestion last ended with every document searchable.",
+    BACKED_UP: "When a backup was last completed and verified.",
+    AUDIT_INTACT: "1 where the audit trail's chain was whole when it was last verified, else 0.",
+    AUDIT_VERIFIED: "When the audit trail was last verified.",
+}
+_FOLDER: Final = "metrics"
+
+
+def record(data_dir: Path, name: str, value: float) -> None:
+    """Keep a value for the next time that Prometheus asks. `name` is one of `RECORDED`."""
+    if name not in RECORDED:
+        raise KeyError(f"{name} is no metric that commands record; add it to RECORDED")
+    folder = data_dir / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    incoming = folder / f"{name}.incoming"
+    incoming.write_text(f"{value!r}\n", encoding="ascii")
+    incoming.replace(folder / name)
+
+
+def recorded(data_dir: Path) -> dict[str, float]:
+    """The values that were recorded in a data folder, by name; what never was is absent."""
+    found: dict[str, float] = {}
+    for name in RECORDED:
+        try:
+            value = float((data_dir / _FOLDER / name).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            continue
+        if math.isfinite(value):
+            found[name] = value
+    return found
