@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from rag.domain import Answer, Principal
-from rag.operations import telemetry
+from rag.operations import limits, telemetry
 from rag.operations.tracing import traced
 from rag.query.events import AskRequest, Completed, Event
 
@@ -32,6 +32,7 @@ async def answer_events(workspace: Workspace, asked: AskRequest, caller: Princip
             if isinstance(event, Completed):
                 telemetry.answered(event.answer)
                 _log(event.answer)
+                limits.note_tokens(event.answer.tokens.get("prompt", 0) + event.answer.tokens.get("completion", 0))
                 yield event
                 return
             yield event

@@ -73,6 +73,7 @@ def create_app(opening: Opening, draining: Draining | None = None) -> FastAPI:
         settings=lambda: app.state.settings,
         identify=current_principal,
         engine_slots=opening.engine_slots,
+        redis=opening.redis,
         draining=draining,
     )
     app.add_middleware(BodyLimit, default=_MAX_JSON_BYTES, uploads=server.max_upload_bytes + _MULTIPART_BYTES)

@@ -23,10 +23,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bentos.admission import PROBES
 from bentos.draining import Draining
 from bentos.fair_queue import Client, FairQueue, Overloaded, Reason, Room
+from bentos.limits import rate_headers, retry_after, used_up, with_headers
 from bentos.problems import Problem, respond
 from rag.domain import Principal
 from rag.operations import deadline, telemetry
+from rag.operations.limits import RateLimiter, note_at_least, tallied
 from rag.settings import Settings
+from rag.storage.redis_connection import RedisConnection
 
 QUESTIONS: Final = frozenset({"/v1/ask", "/v1/chat/completions"})
 UPLOADS: Final = frozenset({"/v1/documents"})  # which take as long as the line is slow
@@ -53,6 +56,7 @@ class BackPressure:
         settings: Callable[[], Settings],
         identify: Callable[[Request], Awaitable[Principal]],
         engine_slots: Callable[[], int],
+        redis: Callable[[], RedisConnection | None] = lambda: None,
         draining: Draining | None = None,
         chance: random.Random | None = None,
     ) -> None:
@@ -64,6 +68,7 @@ class BackPressure:
         self._chance = chance or random.Random()  # noqa: S311 - spreads callers, guards nothing
         self._others = 0
         self.queue = FairQueue(self._room)
+        self._rates = RateLimiter(lambda: self._settings().limits, redis)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in PROBES:
@@ -85,12 +90,22 @@ class BackPressure:
             return
         settings, headers = self._settings(), Headers(scope=scope)
         with deadline.within(min(settings.server.deadline_seconds, _patience(headers))):
+            principal = await self._identify(Request(scope))
+            limits = self._rates.limits(principal, headers.get("authorization", ""))
+            standings = await self._rates.take(limits)
+            if standings and standings[-1].verdict == "refused":
+                raise used_up(standings, self._chance)
+            send = with_headers(send, rate_headers(standings))
             if scope["path"] not in QUESTIONS:
                 await self._count_in(scope, receive, send)
                 return
-            principal = await self._identify(Request(scope))
             cost = estimated_tokens(headers.get("content-length", ""), settings)
-            await self._answer(Client(principal.tenant, principal.subject), cost, (scope, receive, send))
+            with tallied() as tally:
+                try:
+                    await self._answer(Client(principal.tenant, principal.subject), cost, (scope, receive, send))
+                finally:
+                    telemetry.QUOTA_TOKENS.inc(tally.tokens if limits else 0)
+                    await self._rates.spend(limits, tally.tokens)
 
     async def _count_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._others >= self._settings().server.max_concurrency:
@@ -129,6 +144,8 @@ class BackPressure:
             await self.app(scope, rest, noting)
         finally:
             self.queue.leave(ticket, outcome)
+            if outcome == "given_up" and status == HTTPStatus.OK:
+                note_at_least(int(cost))
 
     async def _wait(self, turn: asyncio.Future[Overloaded | None], receive: Receive) -> Receive:
         """Until it is this request's turn. Raises `Problem`, and `ClientDisconnect` when nobody waits any more."""
@@ -168,11 +185,6 @@ def estimated_tokens(content_length: str, settings: Settings) -> float:
     length = int(content_length) if content_length.isdecimal() else settings.question.max_characters
     asked = min(length, settings.question.max_characters) / _BYTES_PER_TOKEN
     return _RULES_TOKENS + asked + settings.generation.passage_tokens + settings.generation.max_tokens
-
-
-def retry_after(seconds: float, chance: random.Random) -> int:
-    """Whole seconds, one at least, spread so that those who were refused together do not come back together."""
-    return max(1, math.ceil(seconds)) + chance.randint(0, max(1, math.ceil(seconds / 2)))
 
 
 def _patience(headers: Headers) -> float:

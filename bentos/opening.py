@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rag.ingestion.jobs import JobRunner
     from rag.models.engine import Engine
     from rag.models.minilm import MiniLM
+    from rag.storage.redis_connection import RedisConnection
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +125,10 @@ class Opening:
         if self._opened is None:
             return 0
         return sum(each.slots for each in engine_stats(self._opened[0].pipeline.engines[:1]).values())
+
+    def redis(self) -> RedisConnection | None:
+        """What processes share; None where there is none, or not yet."""
+        return None if self._opened is None else self._opened[0].redis
 
     def close(self) -> None:
         """Stop background work and close the workspace, also one that is still opening."""

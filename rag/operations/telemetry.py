@@ -55,6 +55,7 @@ FEEDBACK = Counter("feedback", "What people said of answers.", ("rating",))  # u
 RESPONSE_CACHE = Counter(
     "response_cache_requests", "Questions by what the response cache said: hit, miss, bypass or error.", ("result",)
 )
+QUOTA_TOKENS = Counter("quota_tokens", "Tokens that were charged to people, keys and tenants with a daily quota.")
 EMBEDDING_CALLS = Counter(
     "embedding_model_calls", "Forward passes of the Embedder; fewer than its requests is batching."
 )

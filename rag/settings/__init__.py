@@ -26,7 +26,7 @@ from rag.settings.generation import (
     OpenAICompatibleSettings,
     SimulatedSettings,
 )
-from rag.settings.limits import AdmissionSettings
+from rag.settings.limits import AdmissionSettings, LimitSettings, RateSettings
 from rag.settings.loading import Settings, load_settings
 from rag.settings.observing import LoggingSettings, MetricsSettings, TracingSettings
 from rag.settings.proxy import ProxySettings
@@ -42,6 +42,7 @@ __all__ = [
     "GenerationSettings",
     "IdentitySettings",
     "IngestionSettings",
+    "LimitSettings",
     "LoggingSettings",
     "MetricsSettings",
     "MistralSettings",
@@ -50,6 +51,7 @@ __all__ = [
     "ParsingSettings",
     "ProxySettings",
     "QuestionSettings",
+    "RateSettings",
     "RedisSettings",
     "RefusalSettings",
     "RetrievalSettings",

@@ -14,3 +14,19 @@ class AdmissionSettings(Section):
     user_slots: int | None = Field(ge=1)
     queue: int = Field(ge=0)
     queue_seconds: float = Field(gt=0)
+
+
+class RateSettings(Section):
+    """What one user, key or tenant may take; None is no limit."""
+
+    requests_per_minute: int | None = Field(ge=1)
+    tokens_per_day: int | None = Field(ge=1)
+
+
+class LimitSettings(Section):
+    """Rates for whoever asks, shared by all processes where there is Redis."""
+
+    user: RateSettings
+    key: RateSettings
+    tenant: RateSettings
+    without_redis: float = Field(gt=0, le=1)

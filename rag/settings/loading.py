@@ -31,7 +31,7 @@ from rag.settings.corpus import (
 )
 from rag.settings.files import from_environment, merge, read_yaml
 from rag.settings.generation import GenerationSettings
-from rag.settings.limits import AdmissionSettings
+from rag.settings.limits import AdmissionSettings, LimitSettings
 from rag.settings.observing import LoggingSettings, MetricsSettings, TracingSettings
 from rag.settings.proxy import ProxySettings
 from rag.settings.section import Section
@@ -64,6 +64,7 @@ class Settings(Section):
     server: ServerSettings
     proxy: ProxySettings
     admission: AdmissionSettings
+    limits: LimitSettings
     identity: IdentitySettings
     logging: LoggingSettings
     tracing: TracingSettings

@@ -21,6 +21,7 @@ from bentos.draining import Draining
 from bentos.problems import Problem
 from rag.domain import Principal
 from rag.operations import deadline
+from rag.operations.limits import note_tokens
 from rag.settings import Settings
 
 
@@ -31,6 +32,7 @@ class Application:
         self.release = asyncio.Event()
         self.begun: list[str] = []
         self.left: list[float] = []
+        self.tokens = 0
         routes = [Route(path, self._answer, methods=["GET", "POST"]) for path in ("/v1/ask", "/v1/search", "/health")]
         self.app = Starlette(routes=routes)
 
@@ -38,6 +40,7 @@ class Application:
         self.begun.append(request.headers.get("x-person", ""))
         self.left.append(deadline.remaining(1e9))
         body = (await request.body()).decode()
+        note_tokens(self.tokens)
         if request.url.path != "/health":
             await self.release.wait()
         return PlainTextResponse(body)
@@ -59,8 +62,13 @@ def inner() -> Application:
 def door(inner: Application, make_settings: Callable[..., Settings]) -> Callable[..., Any]:
     """`door(slots=1)`: a caller in front of the application with this admission; `.door` is the layer itself."""
 
-    def make(draining: Draining | None = None, server: dict[str, Any] | None = None, **admission: Any) -> Any:
-        settings = make_settings(admission=admission, server=server or {})
+    def make(
+        draining: Draining | None = None,
+        server: dict[str, Any] | None = None,
+        limits: dict[str, Any] | None = None,
+        **admission: Any,
+    ) -> Any:
+        settings = make_settings(admission=admission, server=server or {}, limits=limits or {})
         layer = BackPressure(
             inner.app, settings=lambda: settings, identify=_identify, engine_slots=lambda: 0, draining=draining,
             chance=random.Random(0),
@@ -217,6 +225,35 @@ async def test_who_is_not_done_when_patience_ends_is_cancelled(inner: Applicatio
     with pytest.raises(asyncio.CancelledError):
         await first
     assert ended == [15]
+
+
+async def test_answers_say_how_much_is_left_and_who_has_used_it_up_is_told_when_there_is_more(
+    inner: Application, door: Callable[..., Any]
+) -> None:
+    inner.release.set()
+    made = door(limits={"user": {"requests_per_minute": 2}, "tenant": {"requests_per_minute": 1000}})
+    first, second, third = [await _ask(made.client, "a") for _ in range(3)]
+    other = await made.client.post("/v1/search", content=b"words", headers={"x-person": "b"})
+    assert [each.status_code for each in (first, second, third, other)] == [200, 200, 429, 200]
+    assert [each.headers["ratelimit-remaining"] for each in (first, second, third, other)] == ["1", "0", "0", "1"]
+    assert (first.headers["ratelimit-limit"], first.headers["ratelimit-policy"]) == ("2", "2;w=60, 1000;w=60")
+    assert 0 < int(first.headers["ratelimit-reset"]) <= 60
+    assert third.json()["type"] == "urn:banksight:problem:rate_limited"
+    assert "2 requests a minute" in third.json()["detail"]
+    assert int(third.headers["retry-after"]) >= 1
+    assert len(inner.begun) == 3
+
+
+async def test_tokens_of_an_answer_are_charged_and_the_day_ends_with_the_quota(
+    inner: Application, door: Callable[..., Any]
+) -> None:
+    inner.release.set()
+    inner.tokens = 900
+    made = door(limits={"user": {"tokens_per_day": 1000}})
+    answers = [await _ask(made.client, "a") for _ in range(3)]
+    assert [each.status_code for each in answers] == [200, 200, 429]
+    assert [each.headers["ratelimit-remaining"] for each in answers] == ["1000", "100", "0"]
+    assert answers[2].json()["type"] == "urn:banksight:problem:quota_exceeded"
 
 
 def test_cost_grows_with_the_question_up_to_the_longest_one(settings: Settings) -> None:
