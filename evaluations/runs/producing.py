@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import islice
 from typing import Literal
 
 from evaluations.datasets.items import Item
@@ -37,23 +38,30 @@ async def produce(
 ) -> None:
     """Do this work, `workers` at once. An item that errs is kept as failed with its reason, and the run goes on."""
     async with aclosing(target), aclosing(_records(work, target, workers)) as records:
-        async for record in records:
-            await asyncio.to_thread(store.append_item, run_id, record)
-            advance()
+        async for done in records:
+            await asyncio.to_thread(store.append_items, run_id, done)
+            for _ in done:
+                advance()
 
 
-async def _records(work: Sequence[tuple[Item, int]], target: Target, workers: int) -> AsyncGenerator[ItemRecord, None]:
+async def _records(
+    work: Sequence[tuple[Item, int]], target: Target, workers: int
+) -> AsyncGenerator[list[ItemRecord], None]:
+    """What has ended, as it ends. Others are under way while that is kept, so that nobody waits for the disk."""
     waiting, documents = iter(work), target.documents
     running: set[asyncio.Task[ItemRecord]] = set()
+
+    def keep_busy() -> None:
+        for nxt in islice(waiting, workers - len(running)):
+            running.add(asyncio.create_task(_record(*nxt, target, documents)))
+
     try:
-        while True:
-            while len(running) < workers and (nxt := next(waiting, None)) is not None:
-                running.add(asyncio.create_task(_record(*nxt, target, documents)))
-            if not running:
-                return
-            finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in finished:
-                yield task.result()
+        keep_busy()
+        while running:
+            finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            running -= finished
+            keep_busy()
+            yield [task.result() for task in finished]
     finally:
         for task in running:
             task.cancel()

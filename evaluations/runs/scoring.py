@@ -22,12 +22,16 @@ def score(
 
     A failed item has the worst values.
     """
-    scored = []
-    for record in records:
-        item = items[record.item]
-        values = {each.name: each.score(item, record) for each in metrics if each.fits(item)}
-        scored.append(ItemScores(record.item, record.repeat, values, _detail(item, record)))
-    return scored
+    pairs = [(items[record.item], record) for record in records]
+    values: list[dict[str, float]] = [{} for _ in pairs]
+    for each in metrics:
+        fitting = [place for place, (item, _) in enumerate(pairs) if each.fits(item)]
+        for place, value in zip(fitting, each.scores([pairs[place] for place in fitting]), strict=True):
+            values[place][each.name] = value
+    return [
+        ItemScores(record.item, record.repeat, scored, _detail(item, record))
+        for (item, record), scored in zip(pairs, values, strict=True)
+    ]
 
 
 def _detail(item: Item, record: ItemRecord) -> dict[str, str]:
