@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 async def answer_events(workspace: Workspace, asked: AskRequest, caller: Principal) -> AsyncGenerator[Event, None]:
     """What the pipeline says while it answers. The last event is the completed answer; it is counted here."""
-    async with aclosing(traced(workspace.pipeline.stream(asked, caller))) as events:
+    async with aclosing(traced(workspace.answers.stream(asked, caller))) as events:
         async for event in events:
             if isinstance(event, Completed):
                 telemetry.answered(event.answer)

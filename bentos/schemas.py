@@ -68,6 +68,9 @@ class AskRequest(Narrowed):
         default=False,
         description="True: server-sent events status, draft, sentence, citation, answer, done.",
     )
+    fresh: bool = Field(
+        default=False, description="True: not an answer that was given before, although it would be the same."
+    )
 
 
 class SearchRequest(Narrowed):

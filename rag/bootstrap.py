@@ -25,6 +25,7 @@ from rag.models.llms import close_llm, open_llm
 from rag.models.places import verified_folder
 from rag.operations.consistency import Consistency, check
 from rag.operations.recorded import INGESTED, record
+from rag.query.caching import CachedAnswers, open_cached_answers
 from rag.query.entailment import LLMEntailment
 from rag.query.pipeline import QueryPipeline
 from rag.query.retrieval import Searcher
@@ -54,6 +55,7 @@ class Workspace:
     sentences: MiniLM  # for comparing sentences with a question
     searcher: Searcher
     pipeline: QueryPipeline
+    answers: CachedAnswers | QueryPipeline  # the pipeline, behind the answers that it gave already
     redis: RedisConnection | None
     opened_at: float
     writing: threading.Lock
@@ -271,6 +273,7 @@ def open_workspace(
         )
         answering = _open_pipeline(searcher, stores, sentences, settings, generator)
         redis = open_redis(settings.redis)
+        answers = open_cached_answers(answering, stores, redis, embedding.fingerprint, settings)
         ownership.announce(url)
         undo.pop_all()
         return Workspace(
@@ -282,6 +285,7 @@ def open_workspace(
             sentences,
             searcher,
             answering,
+            answers,
             redis,
             time.monotonic(),
             threading.Lock(),

@@ -153,8 +153,8 @@ class Answer:
 
     @property
     def cacheable(self) -> bool:
-        """Whether the same question may get this answer again: not one that a healthy engine would give otherwise."""
-        return not self.degraded and self.status in ("answered", "partial")
+        """Whether the same question may get this answer again: it is whole, and the configured engine gave it."""
+        return not self.degraded and not self.notice and self.status == "answered"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ async def ask(
     """
     narrow = checked_filter(asked.narrow(), workspace, caller)
     turns = tuple(Turn(turn.role, turn.content) for turn in asked.history)
-    question = AskRequest(asked.question, turns, narrow)
+    question = AskRequest(asked.question, turns, narrow, asked.fresh)
     left = deadline.remaining(settings.server.deadline_seconds)
     if not asked.stream:
         return await for_caller(request, complete(workspace, question, caller), left)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, get_args
+from typing import Final, Literal, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -60,6 +60,12 @@ EMBEDDING_CALLS = Counter(
     "embedding_model_calls", "Forward passes of the Embedder; fewer than its requests is batching."
 )
 EMBEDDED_TEXTS = Counter("embedded_texts", "Texts that the Embedder was asked for.")
+CACHE_HITS = Counter(
+    "response_cache_hits", "Kept answers by where they were: memory, redis, or just being given.", ("tier",)
+)
+CACHE_REJECTED = Counter(
+    "response_cache_rejected", "Kept answers that were not given: forged, unreadable, outdated.", ("reason",)
+)
 INGESTED = Counter("ingestion_documents", "Documents by what an ingestion run did with them.", ("outcome",))
 SNAPSHOT = Gauge("corpus_snapshot", "The snapshot that answers are given from.", multiprocess_mode="mostrecent")
 
@@ -80,6 +86,22 @@ def answered(answer: Answer) -> None:
         DEGRADED.labels(answer.degraded).inc()
     for kind, number in answer.tokens.items():
         TOKENS.labels(kind).inc(number)
+
+
+def cache_asked(result: Literal["hit", "miss", "bypass", "error"]) -> None:
+    """Count a question by what the response cache said; `error`: Redis said nothing."""
+    RESPONSE_CACHE.labels(result).inc()
+
+
+def cache_hit(tier: Literal["memory", "redis", "shared"]) -> None:
+    """Count an answer that was given before; `shared`: it was being given just then."""
+    RESPONSE_CACHE.labels("hit").inc()
+    CACHE_HITS.labels(tier).inc()
+
+
+def cache_rejected(reason: Literal["forged", "unreadable", "outdated"]) -> None:
+    """Count a kept answer that must not be given."""
+    CACHE_REJECTED.labels(reason).inc()
 
 
 def ingested(report: IngestReport) -> None:

@@ -20,11 +20,15 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class AskRequest:
-    """A question, what was said before it (oldest first), and what narrows the search."""
+    """A question, what was said before it (oldest first), and what narrows the search.
+
+    `fresh`: an answer that was given before does not do; the new one takes its place.
+    """
 
     question: str
     history: tuple[Turn, ...] = ()
     narrow: SearchFilter = field(default_factory=SearchFilter)
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

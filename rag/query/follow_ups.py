@@ -49,7 +49,7 @@ async def rewrite(question: str, history: Sequence[Turn], writer: Writer | None,
     """
     by_rules = await asyncio.to_thread(stand_alone, question, history)
     fallback = Rewriting(by_rules, "nobody" if by_rules == question else "rules")
-    if writer is None or not any(each.role == "user" for each in history) or _stands_alone(question, by_rules):
+    if writer is None or not may_owe(question, history, by_rules):
         return fallback
     if not writer.breaker.admits():
         return fallback
@@ -97,6 +97,11 @@ def objection_to(text: str, question: str, history: Sequence[Turn]) -> str:
         "the question was replaced": len(own & set(stems(text))) < _KEPT * len(own),
     }
     return next((objection for objection, holds in objections.items() if holds), "")
+
+
+def may_owe(question: str, history: Sequence[Turn], by_rules: str) -> bool:
+    """Whether an engine that generates, if there is one, is asked what the question owes to the conversation."""
+    return any(each.role == "user" for each in history) and not _stands_alone(question, by_rules)
 
 
 def _stands_alone(question: str, by_rules: str) -> bool:

@@ -25,14 +25,15 @@ from rag.query.events import (
     Event,
 )
 from rag.query.evidence import Evidence, ReadPage, gather
-from rag.query.follow_ups import By, rewrite
+from rag.query.follow_ups import By, may_owe, rewrite
 from rag.query.generating import Writer, write, writers
 from rag.query.grounding import Mode, Verdict
 from rag.query.prompting import NOT_IN_THE_DOCUMENTS, Prompt, build_prompt, prompt_version
 from rag.query.questions import clean_question
 from rag.query.refusal import AnswerabilityModel, refusal_text, shipped_model
+from rag.query.rewriting import stand_alone
 from rag.query.routing import escalation_topic
-from rag.query.run import Reply, Run
+from rag.query.run import Reply, Run, Standing
 from rag.query.scope import OFF_TOPIC_REPLY, shipped_scope_model
 from rag.query.selecting import Candidate, rank_sentences, read_passages
 from rag.query.signals import Signals, measure, rarity_from
@@ -169,6 +170,20 @@ class QueryPipeline:
         status, reason = _outcome(run, withheld)
         yield self._complete(run, status, reason, citations.all)
 
+    def standing(self, request: AskRequest, principal: Principal) -> Standing | None:
+        """What will be searched for; None where an engine has a say in it, and for what is answered without a search.
+
+        Raises `QuestionError`. Blocks.
+        """
+        run = Run(request, principal, snapshot=0)
+        run.question = clean_question(request.question, self._settings.question.max_characters)
+        if self._at_once(run):
+            return None
+        searched = stand_alone(run.asked, run.history)
+        if self._rewriter and may_owe(run.asked, run.history, searched):
+            return None
+        return Standing(run.question, searched)
+
     def _at_once(self, run: Run) -> Reply | None:
         """The reply to what needs a person, is small talk or gives nothing but orders; no document is looked at."""
         topic = escalation_topic(run.question)
@@ -208,12 +223,15 @@ class QueryPipeline:
         evidence, ranked = self._read(question, passages)
         return measure(question, passages, evidence, ranked, self._rarity) if evidence else None
 
+    @property
+    def _rewriter(self) -> Writer | None:
+        return next((each for each in self._writers[:1] if each.name not in _VERBATIM_ENGINES), None)
+
     async def _rewrite(self, run: Run) -> tuple[str, By]:
         """The question that stands alone, by the configured engine if it is one that generates."""
         began = time.perf_counter()
-        writer = next((each for each in self._writers[:1] if each.name not in _VERBATIM_ENGINES), None)
         seconds = self._settings.generation.rewrite_seconds
-        found = await rewrite(run.asked, run.history, writer, seconds)
+        found = await rewrite(run.asked, run.history, self._rewriter, seconds)
         run.add("rewrite", time.perf_counter() - began)
         return found.question, found.by
 

@@ -27,6 +27,14 @@ class Reply:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A question, cleaned, and as it is searched for: with what it owes to the conversation, without orders."""
+
+    question: str
+    searched: str
+
+
 @dataclass(slots=True)
 class Run:
     """One question on its way through the stages."""

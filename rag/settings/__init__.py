@@ -7,7 +7,7 @@ from rag.settings.answering import (
     StreamingSettings,
     VerificationSettings,
 )
-from rag.settings.caching import RedisSettings
+from rag.settings.caching import CacheSettings, RedisSettings
 from rag.settings.corpus import (
     CollectionSettings,
     EmbeddingSettings,
@@ -35,6 +35,7 @@ from rag.settings.serving import IdentitySettings, ServerSettings
 
 __all__ = [
     "AdmissionSettings",
+    "CacheSettings",
     "CollectionSettings",
     "ContactSettings",
     "EmbeddingSettings",

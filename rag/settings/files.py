@@ -40,15 +40,28 @@ def _fill(value: Any, environment: Mapping[str, str], file: str, key: str) -> An
         return value
 
     def replace(match: re.Match[str]) -> str:
-        found = environment.get(match["name"], match["default"])
-        if found is None:
-            raise ConfigurationError(f"{file}: {key} needs the environment variable {match['name']}; set it")
-        return found
+        found = _variable(match["name"], environment)
+        if found is None and match["default"] is None:
+            raise ConfigurationError(
+                f"{file}: {key} needs the environment variable {match['name']}; set it, or {match['name']}_FILE"
+            )
+        return match["default"] if found is None else found
 
     replaced = _PLACEHOLDER.sub(replace, value)
     if _PLACEHOLDER.fullmatch(value):
         return yaml.safe_load(replaced) if re.fullmatch(r"-?\d+(\.\d+)?|true|false", replaced) else replaced
     return replaced
+
+
+def _variable(name: str, environment: Mapping[str, str]) -> str | None:
+    """The variable, or what the file that `<name>_FILE` names holds, as container platforms mount secrets."""
+    path = environment.get(f"{name}_FILE")
+    if name in environment or not path:
+        return environment.get(name)
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{name}_FILE names {path}, which cannot be read; correct it") from error
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

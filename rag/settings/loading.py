@@ -17,7 +17,7 @@ from rag.settings.answering import (
     StreamingSettings,
     VerificationSettings,
 )
-from rag.settings.caching import RedisSettings
+from rag.settings.caching import CacheSettings, RedisSettings
 from rag.settings.corpus import (
     CollectionSettings,
     EmbeddingSettings,
@@ -53,6 +53,7 @@ class Settings(Section):
     models: ModelsSettings
     storage: StorageSettings
     redis: RedisSettings
+    cache: CacheSettings
     ingestion: IngestionSettings
     retrieval: RetrievalSettings
     question: QuestionSettings

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 import redis
@@ -79,6 +80,11 @@ class RedisConnection:
             return running.result()
         self._failed("no answer in time")  # a server that sends a byte now and then never runs into a timeout
         return otherwise
+
+    def later(self, work: Callable[[redis.Redis], object]) -> None:
+        """Do `work(client)` in a thread, for what nobody waits for. Returns at once."""
+        with suppress(RuntimeError):  # the connection was closed
+            self._threads.submit(self.call, work, None)
 
     def reachable(self) -> bool:
         """Whether Redis answers now, asked whatever the breaker says: a success ends its rest. Blocks."""

@@ -72,6 +72,12 @@ class Registry:
         with self._engine.connect() as connection:
             return [(document_of(row), row.scope) for row in connection.execute(query)]
 
+    def live(self, document_ids: Iterable[str]) -> dict[str, Document]:
+        """Those of the documents that have a committed version, by id."""
+        query = select(documents).where(documents.c.state == "indexed", documents.c.id.in_(list(document_ids)))
+        with self._engine.connect() as connection:
+            return {row.id: document_of(row) for row in connection.execute(query)}
+
     def document(self, document_id: str) -> Document:
         """One document. Raises `NotFound`."""
         with self._engine.connect() as connection:

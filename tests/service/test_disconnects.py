@@ -47,7 +47,7 @@ def pipeline() -> EndlessPipeline:
 @pytest.fixture
 async def port(opening: Opening, service_settings: Settings, pipeline: EndlessPipeline) -> AsyncIterator[int]:
     """The real application on a real socket, with a pipeline that never ends and a deadline of a second."""
-    workspace = replace(opening.workspace(), pipeline=pipeline)  # type: ignore[arg-type]
+    workspace = replace(opening.workspace(), answers=pipeline)  # type: ignore[arg-type]
     server = service_settings.server.model_copy(update={"deadline_seconds": 1.0, "heartbeat_seconds": 0.2})
     settings = service_settings.model_copy(update={"server": server})
     app = create_app(Opening(settings, lambda: (workspace, opening.jobs())).start().wait())

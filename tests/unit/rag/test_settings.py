@@ -21,6 +21,7 @@ def configs(tmp_path: Path) -> Path:
 
 def test_every_shipped_profile_loads() -> None:
     environment = {"DATABASE_URL": "postgresql://x/y", "VECTOR_DB_HOST": "chroma", "REDIS_URL": "redis://r"}
+    environment["CACHE_SECRET"] = "0123456789abcdef" * 4
     for path in CONFIGS.glob("*.yaml"):
         if path.stem != "base":
             assert load_settings(path.stem, environment=environment).profile == path.stem
