@@ -60,7 +60,7 @@ class HttpTarget:
             produced = Produced(status="searched", passages=tuple(self._passage(each) for each in found["passages"]))
         else:
             history = [{"role": role, "content": text} for role, text in item.history]
-            asked = {"question": item.question, "history": history, "stream": True}
+            asked = {"question": item.question, "history": history, "stream": True, "fresh": True}
             produced = self._answer(await self._endpoint.events("/v1/ask", asked))
         produced.timings["total"] = time.perf_counter() - began
         return produced

@@ -60,9 +60,7 @@ EMBEDDING_CALLS = Counter(
     "embedding_model_calls", "Forward passes of the Embedder; fewer than its requests is batching."
 )
 EMBEDDED_TEXTS = Counter("embedded_texts", "Texts that the Embedder was asked for.")
-CACHE_HITS = Counter(
-    "response_cache_hits", "Kept answers by where they were: memory, redis, or just being given.", ("tier",)
-)
+CACHE_HITS = Counter("response_cache_hits", "Kept answers by tier; shared: just being given.", ("tier",))
 CACHE_REJECTED = Counter(
     "response_cache_rejected", "Kept answers that were not given: forged, unreadable, outdated.", ("reason",)
 )

@@ -32,6 +32,7 @@ _SCHEMA: Final = 1  # of names and values; a change makes everything stored befo
 _LANGUAGE: Final = "en"
 _FIRST_PAUSE_SECONDS: Final = 0.05  # between two looks at what another node is doing
 _LONGEST_PAUSE_SECONDS: Final = 0.3
+_LOOKED: Final[dict[str, Literal["miss", "error"]]] = {"down": "error"}
 PRIVATE_LABEL: Final = "user:"  # begins the access label of what belongs to one person
 
 Outcome = Entry | Literal["died", "alone"]
