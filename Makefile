@@ -53,6 +53,10 @@ bench-retrieval: $(VENV)/dev.stamp ## Ranking quality next to MiniLM alone, BM25
 bench-llm: $(VENV)/dev.stamp ## Engines for text generation next to one after the other and to static batches
 	@$(BIN)/python -m evaluations.llm_benchmark $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/dev.stamp ## Kill, freeze, fill and corrupt everything under load, and see what callers get (ARGS="--rows F1,F4")
+	@$(BIN)/python -m evaluations.chaos $(ARGS)
+
 .PHONY: constraints
 constraints: ## Pin again: the newest versions that pyproject.toml allows, from a fresh environment (needs network)
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(PYTHON) -m venv "$$folder"; \

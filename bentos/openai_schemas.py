@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bentos.problems import Problem
 from bentos.schemas import Citation, Narrowed, Text
-from rag.domain import AnswerStatus, Trouble
+from rag.domain import AnswerStatus, Degraded
 
 ANSWERS_MODEL = "banksight"
 MAX_INPUTS = 256
@@ -150,7 +150,7 @@ class ChatCompletion(BaseModel):
     status: AnswerStatus
     confidence: float
     engine: str
-    degraded: Trouble | Literal[""]
+    degraded: Degraded | Literal[""]
     notice: str
 
 

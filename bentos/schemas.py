@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from rag.domain import AnswerStatus, DocumentState, Outcome, SearchFilter, Trouble
+from rag.domain import AnswerStatus, Degraded, DocumentState, Outcome, SearchFilter
 
 DOCUMENT_ID = r"^[0-9a-f]{16}$"
 JOB_ID = r"^[0-9a-f]{32}$"
@@ -99,10 +99,14 @@ class Passage(Wire):
 
 
 class SearchResponse(Wire):
-    """The best passages that the caller may read, best first, and the corpus snapshot they come from."""
+    """The best passages that the caller may read, best first, and the corpus snapshot they come from.
+
+    `notice` says it when only passages that share words with the query could be found.
+    """
 
     passages: list[Passage]
     snapshot: int
+    notice: str
 
 
 class Citation(Wire):
@@ -132,8 +136,9 @@ class SentenceCheck(Wire):
 class Answer(Wire):
     """What goes out. `text` carries markers `[n]` that match `citations`. `timings` are seconds per stage.
 
-    When the configured engine was down, slow or gave nothing usable, `degraded` says which, and `notice` is a sentence
-    to show beside the answer. Where `cacheable` is false, the same question may get a better answer later.
+    When the configured engine was down, slow or gave nothing usable, or only words were searched, `degraded` says
+    which, and `notice` is a sentence to show beside the answer. Where `cacheable` is false, the same question may get
+    a better answer later.
     """
 
     id: str
@@ -141,7 +146,7 @@ class Answer(Wire):
     text: str
     status: AnswerStatus
     reason: str
-    degraded: Trouble | Literal[""]
+    degraded: Degraded | Literal[""]
     notice: str
     cacheable: bool
     citations: list[Citation]

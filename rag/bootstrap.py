@@ -27,6 +27,7 @@ from rag.operations.consistency import Consistency, check
 from rag.operations.recorded import INGESTED, record
 from rag.query.caching import CachedAnswers, open_cached_answers
 from rag.query.entailment import LLMEntailment
+from rag.query.patience import patient
 from rag.query.pipeline import QueryPipeline
 from rag.query.retrieval import Searcher
 from rag.query.similarity import SentenceVectors
@@ -269,8 +270,9 @@ def open_workspace(
         stores = Stores(registry, vectors, lexical, Originals(settings.data_dir / "originals"), Catalog(registry))
         removing.recover(stores)
         searcher = Searcher(
-            embedding, vectors, lexical, stores.catalog, registry, settings.retrieval, settings.collections
-        )
+            embedding, patient(vectors, sentences, registry, settings.storage), lexical, stores.catalog, registry,
+            settings.retrieval, settings.collections,
+        )  # fmt: skip
         answering = _open_pipeline(searcher, stores, sentences, settings, generator)
         redis = open_redis(settings.redis)
         answers = open_cached_answers(answering, stores, redis, embedding.fingerprint, settings)
@@ -307,6 +309,7 @@ def _open_pipeline(
         catalog=stores.catalog,
         settings=settings,
         page=stores.registry.page,
+        words_only_since=searcher.words_only_since,
         entailment=LLMEntailment(engines[0]) if settings.verification.judge == "engine" else None,
     )
 

@@ -7,7 +7,8 @@ from datetime import date
 from typing import Literal
 
 AnswerStatus = Literal["answered", "partial", "refused", "escalated"]
-Trouble = Literal["unavailable", "failed", "slow", "empty", "looping", "unsupported"]
+Trouble = Literal["unavailable", "failed", "slow", "empty", "looping", "unsupported"]  # of an engine
+Degraded = Trouble | Literal["words_only"]  # ... or of the search
 Outcome = Literal["added", "updated", "unchanged", "deleted", "failed", "quarantined", "excluded"]
 DocumentState = Literal["pending", "writing", "indexed", "failed", "quarantined", "deleting", "excluded"]
 
@@ -128,8 +129,8 @@ class SentenceCheck:
 class Answer:
     """What goes out. `text` carries markers `[n]` that match `citations`. `timings` are seconds per stage.
 
-    `degraded` says what was wrong with the configured engine, if another one answered or it broke off; then `notice`
-    says so to people.
+    `degraded` says what was wrong with the configured engine, if another one answered or it broke off, or that only
+    words were searched; then `notice` says so to people.
     """
 
     id: str
@@ -137,7 +138,7 @@ class Answer:
     text: str
     status: AnswerStatus
     reason: str = ""
-    degraded: Trouble | Literal[""] = ""
+    degraded: Degraded | Literal[""] = ""
     notice: str = ""
     citations: tuple[Citation, ...] = ()
     checks: tuple[SentenceCheck, ...] = ()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from fastapi import APIRouter
 
 from bentos import schemas
 from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors
 from bentos.principals import Caller
 from rag.errors import QuestionError
+from rag.query.patience import NOTICE
 from rag.query.questions import clean_question
 
 router = APIRouter(tags=["Questions"])
@@ -24,7 +27,10 @@ async def search(
     query = clean_question(asked.query, settings.question.max_characters)
     narrow = checked_filter(asked.narrow(), workspace, caller)
     snapshot = workspace.catalog.snapshot
+    began = time.perf_counter()
     found = await workspace.searcher.asearch(query, caller, narrow, top_k)
     return schemas.SearchResponse(
-        passages=[schemas.Passage.model_validate(passage) for passage in found], snapshot=snapshot
+        passages=[schemas.Passage.model_validate(passage) for passage in found],
+        snapshot=snapshot,
+        notice=NOTICE if workspace.searcher.words_only_since(began) else "",
     )

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import httpx
 
+from evaluations.chaos.corpus import CANARY
+
 Result = Literal["good", "degraded", "refused", "error", "hang"]
 HANG_SECONDS = 40.0  # beyond every deadline that the product has
 _RETRY_STATUSES = frozenset({429, 502, 503, 504})
@@ -20,7 +22,10 @@ _RETRY_STATUSES = frozenset({429, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One call. `began` is in seconds since the load began, `seconds` to the last byte, `first` to the first one."""
+    """One call. `began` is in seconds since the load began, `seconds` to the last byte, `first` to the first one.
+
+    `leaked`: something that nobody may see stood in it.
+    """
 
     began: float
     seconds: float
@@ -30,6 +35,13 @@ class Reply:
     detail: str
     node: str = ""
     text: str = ""
+    leaked: bool = False
+    cacheable: bool = True
+
+    @property
+    def ended(self) -> float:
+        """When the last byte came, in seconds since the load began."""
+        return self.began + self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,8 @@ async def call(client: httpx.AsyncClient, entry: Entry, body: dict[str, Any], be
         detail=detail,
         node=str(answer.get("node", "")),
         text=str(answer.get("text", "")),
+        leaked=CANARY.encode() in content,
+        cacheable=bool(answer.get("cacheable", True)),
     )
 
 

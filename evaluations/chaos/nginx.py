@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +59,13 @@ class Nginx:
         subprocess.run(command(folder_of(self.settings), "-s", "reload"), check=True, capture_output=True)
 
 
-def open_nginx(folder: Path, api: Sequence[int], ui: Sequence[int] = (), **proxy: Any) -> Nginx:
-    """nginx, running, over nodes on these ports; `proxy` overrides settings of that section."""
+def open_nginx(
+    folder: Path, api: Sequence[int], ui: Sequence[int] = (), *, supervised: bool = False, **proxy: Any
+) -> Nginx:
+    """nginx, running, over nodes on these ports; `proxy` overrides settings of that section.
+
+    `supervised`: under `banksight proxy run`, which looks for nodes every second.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     certificate, key = make_certificate(folder)
     https_port, http_port = free_ports(2)
@@ -73,9 +80,13 @@ def open_nginx(folder: Path, api: Sequence[int], ui: Sequence[int] = (), **proxy
     nodes.write_text("".join(f"127.0.0.1:{port}\n" for port in api))
     update(settings)
     place = folder_of(settings)
-    child = Child(
-        "nginx", command(place, "-g", "daemon off;"), lambda: answers(f"http://127.0.0.1:{http_port}"), folder / "log"
-    )
+    start = command(place, "-g", "daemon off;")
+    environment = {}
+    if supervised:
+        start = [sys.executable, "-m", "rag.cli", "proxy", "run", "--every", "1"]
+        environment = {f"BANKSIGHT__PROXY__{key.upper()}": json.dumps(value) for key, value in (ours | proxy).items()}
+        environment |= {"BANKSIGHT_PROFILE": "test", "BANKSIGHT_DATA_DIR": str(folder)}
+    child = Child("nginx", start, lambda: answers(f"http://127.0.0.1:{http_port}"), folder / "log", environment)
     child.start()
     return Nginx(place, settings, nodes, child, https_port, http_port)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Literal, Protocol
 
@@ -13,7 +13,7 @@ from llama_index.core.llms import LLM
 
 from rag.domain import Answer, AnswerStatus, Citation, Passage, Principal, SearchFilter, SentenceCheck
 from rag.errors import ModelError
-from rag.query import injection
+from rag.query import injection, patience
 from rag.query.citations import Citations
 from rag.query.cutting import cut, estimate_tokens
 from rag.query.entailment import Entailment
@@ -92,6 +92,7 @@ class QueryPipeline:
         page: ReadPage,
         answerability: AnswerabilityModel | None = None,
         entailment: Entailment | None = None,
+        words_only_since: Callable[[float], bool] = lambda _: False,
     ) -> None:
         self._searcher = searcher
         self._writers = writers((llm, *fallback), settings.generation)
@@ -100,6 +101,7 @@ class QueryPipeline:
         self._settings = settings
         self._page = page
         self._own_answerability = answerability
+        self._words_only_since = words_only_since
         self._verification = Verification(embedding, settings.verification.arithmetic, entailment)
         self._drafts: Literal["hidden", "shown"] = "shown" if settings.streaming.release == "token" else "hidden"
         self._rarity = rarity_from(embedding.tokenizer)
@@ -323,6 +325,8 @@ class QueryPipeline:
     def _complete(self, run: Run, status: AnswerStatus, reason: str, citations: Sequence[Citation] = ()) -> Completed:
         run.timings["total"] = time.perf_counter() - run.began
         writer = run.writer or self._writers[0]
+        words_only = self._words_only_since(run.began)
+        notices = (run.notice(status), patience.NOTICE if words_only else "")
         answer = Answer(
             id=uuid.uuid4().hex,
             question=run.question,
@@ -333,8 +337,8 @@ class QueryPipeline:
             checks=tuple(run.checks),
             confidence=run.confidence,
             searched_question=run.searched,
-            degraded=run.degraded or "",
-            notice=run.notice(status),
+            degraded=run.degraded or ("words_only" if words_only else ""),
+            notice=" ".join(filter(None, notices)),
             model=writer.llm.metadata.model_name,
             engine=writer.name,
             prompt_version=prompt_version(),

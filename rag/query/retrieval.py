@@ -19,6 +19,7 @@ from rag.models.embedding import MiniLM
 from rag.query.figures import where_it_stands
 from rag.query.fusion import Candidates, Scores, fused, ranked
 from rag.query.names import matches
+from rag.query.patience import PatientVectors
 from rag.query.remembering import Remembered
 from rag.settings import CollectionSettings, RetrievalSettings
 from rag.storage.catalog import Catalog
@@ -70,7 +71,7 @@ class Searcher:
     def __init__(
         self,
         embedding: MiniLM,
-        vectors: VectorIndex,
+        vectors: VectorIndex | PatientVectors,
         lexical: LexicalIndex,
         catalog: Catalog,
         registry: Registry,
@@ -105,6 +106,10 @@ class Searcher:
         context = contextvars.copy_context()  # traces go on in the thread
         work = partial(context.run, self.search, question, principal, narrow, top_k)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def words_only_since(self, moment: float) -> bool:
+        """Whether a search went without Chroma since then, by `time.perf_counter`."""
+        return isinstance(self._vectors, PatientVectors) and self._vectors.missed_since(moment)
 
     def _asked(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> _Asked | None:
         """What there is to search for, and where; None when there is nothing or nowhere."""
