@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from connectors.errors import ConnectorError
 from evaluations.commands.options import CORPORA, runs_option
 from evaluations.commands.show import verdicts, written
 from evaluations.runs.producing import Again
@@ -22,8 +24,10 @@ from evaluations.suites.schema import Suite
 from evaluations.targets.base import Target
 from evaluations.targets.exchanging import KEY_VARIABLE
 from evaluations.targets.http import Api, HttpTarget
-from rag.errors import NotFound
+from rag.errors import BankSightError, ConfigurationError, NotFound
 from rag.ingestion.run import Progress as Ingested
+
+_NOT_RUN: Final = 3  # the exit code of what is not as it must be
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ def run(  # noqa: PLR0913, PLR0917 - click hands over every option
     """Run SUITE: the name of a suite that comes with BankSight, or the path of a YAML file.
 
     A key for an endpoint is read from BANKSIGHT_EVALUATION_API_KEY. The exit code is 1 when an item failed or a
-    threshold was missed.
+    threshold was missed, 3 when a suite could not be run.
     """
     chosen = find_suite(suite)
     key = os.environ.get(KEY_VARIABLE, "")
@@ -71,22 +75,48 @@ def run(  # noqa: PLR0913, PLR0917 - click hands over every option
     )  # fmt: skip
     store = RunStore.open(runs)
     try:
-        each = [find_suite(name) for name in chosen.includes] or [chosen]
-        return max(_run(one, store, options) for one in each)
+        if chosen.includes:
+            return _run_all([find_suite(name) for name in chosen.includes], store, options)
+        return _run(chosen, store, options, _named(store, chosen.name, options.resume))
     finally:
         store.close()
 
 
-def _run(suite: Suite, store: RunStore, options: Options) -> int:
+def _run_all(suites: Sequence[Suite], store: RunStore, options: Options) -> int:
+    """One after the other. One that cannot be run is told, and the others are run all the same.
+
+    To go on is to finish the runs that were cut and to begin those that are missing.
+    """
+    if options.resume not in {None, "latest"}:
+        raise ConfigurationError("several suites have no run in common: give `--resume latest`, or run one suite")
+    codes = []
+    for suite in suites:
+        there = store.runs(suite.name) if options.resume else []
+        try:
+            codes.append(_run(suite, store, options, there[-1].id if there else None, complete="keep"))
+        except (BankSightError, ConnectorError) as error:
+            click.secho(f"Error: the suite {suite.name} was not run: {error}", fg="red", err=True)
+            codes.append(_NOT_RUN)
+    return max(codes)
+
+
+def _run(
+    suite: Suite, store: RunStore, options: Options, resume: str | None, complete: Literal["refuse", "keep"] = "refuse"
+) -> int:
+    """Run it, or go on with a run of it; a complete one of the same things is refused, or kept as it is."""
     if options.workers:
         suite = suite.model_copy(update={"workers": options.workers})
-    resume = _latest(store, suite.name) if options.resume == "latest" else options.resume
     make = options.endpoint
     endpoint = (lambda: make(suite)) if make else None
     with (
         _bar(suite.name) as (begin, show),
         planned(suite, options.corpora, limit=options.limit, endpoint=endpoint, show=show) as plan,
     ):
+        if resume and complete == "keep" and options.again == "missing" and store.run(resume).state == "complete":
+            if store.run(resume).fingerprints == plan.fingerprints:
+                click.echo(f"{resume} is complete, and nothing has changed since")
+                return 0
+            resume = None
         info = start(plan, store, resume, options.again)
         try:
             info = carry_out(plan, store, info, options.again, begin)
@@ -100,7 +130,10 @@ def _run(suite: Suite, store: RunStore, options: Options) -> int:
     return int(failed or missed)
 
 
-def _latest(store: RunStore, suite: str) -> str:
+def _named(store: RunStore, suite: str, resume: str | None) -> str | None:
+    """The run to go on with; `latest` is the last one of the suite. Raises `NotFound` when it has none."""
+    if resume != "latest":
+        return resume
     there = store.runs(suite)
     if not there:
         raise NotFound(f"there is no run of {suite} to go on with; leave --resume and --retry-failed out")
