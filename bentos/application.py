@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,9 +16,18 @@ from bentos.draining import Draining
 from bentos.internal import InternalPaths
 from bentos.measurement import Measurement
 from bentos.opening import Opening
-from bentos.principals import current_principal, refuse_unprotected
-from bentos.routes import ask, documents, jobs, openai, operations, search
+from bentos.principals import (
+    Gate,
+    all_routes,
+    current_principal,
+    public_paths,
+    refuse_unprotected,
+    stated,
+    stated_or_admin,
+)
+from bentos.routes import ask, documents, jobs, me, openai, operations, search
 from bentos.schemas import ProblemDocument
+from rag.governance.identity import Authentication, OnePerson, local_principal
 
 _MAX_JSON_BYTES = 1024 * 1024
 _MULTIPART_BYTES = 64 * 1024  # what a form adds to the file in it
@@ -38,7 +48,18 @@ class Api(FastAPI):
             if path.startswith(problems.OPENAI_PREFIXES):
                 for operation in methods.values():
                     operation["responses"].pop("422", None)
+        self._tell_roles(document)
         return document
+
+    def _tell_roles(self, document: dict[str, Any]) -> None:
+        """Say of each operation how to sign in, and which roles it is for (`x-roles`)."""
+        document["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+        for route in all_routes(self):
+            roles = stated(route) or frozenset({"admin"})
+            for method in route.methods or ():
+                if route.include_in_schema and roles != "anyone":
+                    told = {"security": [{"bearer": []}], "x-roles": sorted(roles)}
+                    document["paths"][route.path_format][method.lower()] |= told
 
 
 def create_app(opening: Opening, draining: Draining | None = None) -> FastAPI:
@@ -57,12 +78,12 @@ def create_app(opening: Opening, draining: Draining | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False},
-        dependencies=[Depends(known_parameters_only)],
+        dependencies=[Depends(known_parameters_only), Depends(stated_or_admin)],
         separate_input_output_schemas=False,
     )
     app.state.opening = opening
     app.state.settings = settings
-    for module in (ask, search, documents, jobs, openai, operations):
+    for module in (ask, search, documents, jobs, me, openai, operations):
         app.include_router(module.router)
     problems.install(app)
     reference.install(app)
@@ -77,16 +98,26 @@ def create_app(opening: Opening, draining: Draining | None = None) -> FastAPI:
         draining=draining,
     )
     app.add_middleware(BodyLimit, default=_MAX_JSON_BYTES, uploads=server.max_upload_bytes + _MULTIPART_BYTES)
+    public = public_paths(app)
+    app.add_middleware(Gate, authentication=_authentication(opening), public=public)
     app.add_middleware(
         Doorkeeper,
         hosts={*LOOPBACK_NAMES, server.host, *server.allowed_hosts},
         origins=server.allowed_origins,
-        peers=settings.identity.peers,
+        peers="loopback" if settings.identity.loopback_only else "anywhere",
     )
-    if settings.metrics.readers == "private_network":
+    if settings.metrics.readers == "private_network" or settings.identity.mode != "none":
         app.add_middleware(InternalPaths)
     app.add_middleware(Measurement, log_requests=settings.logging.requests == "each")
     return app
+
+
+def _authentication(opening: Opening) -> Callable[[], Authentication]:
+    """What says who calls. Keys are in the workspace, which may not be open yet; one person needs none."""
+    if opening.settings.identity.mode == "none":
+        person = OnePerson(local_principal(opening.settings))
+        return lambda: person
+    return lambda: opening.workspace().authentication
 
 
 def _version() -> str:

@@ -12,11 +12,13 @@ from pathlib import Path
 import click
 
 from rag.errors import ConfigurationError, ModelError
+from rag.governance.roles import for_roles
 from rag.settings import Settings, load_settings
 
 FAILURE_FILE = "BANKSIGHT_FAILURE_FILE"  # where a worker writes why it cannot start, before it ends the whole service
 
 
+@for_roles("operator")
 @click.command()
 @click.option("--host", help="Address to listen on.  [default: server.host of the configuration]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: server.port]")

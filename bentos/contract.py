@@ -20,7 +20,8 @@ else:  # FastAPI looks at them; importing them takes seconds in which the server
 
 _MEANINGS = {
     400: "The body cannot be read",
-    403: "Refused: another web site, or another machine, called",
+    401: "Nobody is signed in, or the key or token does not count",
+    403: "Refused: your roles do not cover this, or another web site or machine called",
     404: "There is no such thing, or you may not know of it",
     405: "The route does not take this method",
     406: "The page can be had as JSON or HTML only",
@@ -33,7 +34,7 @@ _MEANINGS = {
     503: "Not ready, or full; see Retry-After",
     504: "No answer within the deadline",
 }
-_ALWAYS = (403, 421, 422, 429, 500, 503)
+_ALWAYS = (401, 403, 421, 422, 429, 500, 503)
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -24,7 +24,9 @@ from rag.errors import (
     Busy,
     ConfigurationError,
     ModelError,
+    NotAllowed,
     NotFound,
+    NotSignedIn,
     QuestionError,
     StorageUnavailable,
     UploadRejected,
@@ -37,6 +39,8 @@ OPENAI_PREFIXES = ("/v1/chat/", "/v1/embeddings", "/v1/models")
 _STATUS: tuple[tuple[type[BankSightError], int], ...] = (
     (QuestionError, 422),
     (NotFound, 404),
+    (NotSignedIn, 401),
+    (NotAllowed, 403),
     (Busy, 503),
     (StorageUnavailable, 503),
     (ModelError, 503),
@@ -126,6 +130,9 @@ def _from_banksight(error: BankSightError) -> Problem:
         status = error.status
     wait = error.retry_after if isinstance(error, Busy) else _RETRY_SECONDS
     headers = {"Retry-After": str(wait)} if status == 503 else {}
+    if isinstance(error, NotSignedIn):
+        wrong = ', error="invalid_token"' if error.presented else ""  # RFC 6750, 3: only where one was sent
+        headers = {"WWW-Authenticate": f'Bearer realm="BankSight"{wrong}'}
     return Problem(status, error.code, str(error), headers)
 
 

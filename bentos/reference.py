@@ -11,6 +11,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
+from bentos.principals import for_anyone
+
 STYLE = """
 :root { color-scheme: light dark;
         --ink: #1b2430; --paper: #fdfdfc; --quiet: #5d6875; --line: #d9dde2; --code: #f1f3f5; }
@@ -39,7 +41,7 @@ _HEADERS = {
 def install(app: FastAPI) -> None:
     """Serve the page at `/`."""
 
-    @app.get("/", include_in_schema=False)
+    @app.get("/", include_in_schema=False, dependencies=[for_anyone()])
     async def reference() -> HTMLResponse:
         return HTMLResponse(render(app.openapi()), headers=_HEADERS)
 

@@ -286,6 +286,15 @@ class JobList(Wire):
     jobs: list[Job]
 
 
+class Person(Wire):
+    """Who a caller is to the service."""
+
+    subject: str
+    tenant: str
+    roles: list[str]
+    clearances: list[str] = Field(description="The access labels that this person holds.")
+
+
 class Health(Wire):
     """Whether the service can answer, and what of it is missing. `degraded` still answers."""
 

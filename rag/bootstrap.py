@@ -14,6 +14,7 @@ from typing import Literal
 
 from rag.domain import Document, DocumentPage, IngestReport, Principal, SearchFilter
 from rag.errors import Busy, IndexMismatch, NotFound
+from rag.governance.identity import Authentication, local_principal, open_authentication
 from rag.ingestion import pipeline, removing, uploads
 from rag.ingestion.identity import index_identity
 from rag.ingestion.run import Progress, Rules, Source, Stores
@@ -58,6 +59,7 @@ class Workspace:
     pipeline: QueryPipeline
     answers: CachedAnswers | QueryPipeline  # the pipeline, behind the answers that it gave already
     redis: RedisConnection | None
+    authentication: Authentication
     opened_at: float
     writing: threading.Lock
 
@@ -72,9 +74,8 @@ class Workspace:
         return self.stores.catalog
 
     def principal(self) -> Principal:
-        """The one person of identity mode `none`."""
-        identity = self.settings.identity
-        return Principal(identity.subject, self.settings.tenant, identity.roles, identity.clearances)
+        """The one person of identity mode `none`, and the owner of the machine at its command line."""
+        return local_principal(self.settings)
 
     def warm_up(self) -> None:
         """Load what is loaded on first use, so that the first question does not wait for it."""
@@ -219,6 +220,7 @@ class Workspace:
         """Close the engines and every store, and give the data folder back."""
         for llm in self.pipeline.engines:
             close_llm(llm)
+        self.authentication.close()
         self.stores.lexical.close()
         self.stores.vectors.close()
         self.stores.registry.close()
@@ -259,7 +261,8 @@ def open_workspace(
         sentences = embedding or bulk  # many texts at once: the bulk encoder is the faster one
         embedding = embedding or open_embedding(settings.embedding, settings.data_dir / "models", "query")
         _require_same_vectors(embedding, bulk)
-        registry = Registry(open_database(settings.database_url))
+        database = open_database(settings.database_url)
+        registry = Registry(database)
         undo.callback(registry.close)
         if check_encoder == "match":
             _remember_encoder(registry, embedding, settings.splitting, "keep")
@@ -274,6 +277,7 @@ def open_workspace(
             settings.retrieval, settings.collections,
         )  # fmt: skip
         answering = _open_pipeline(searcher, stores, sentences, settings, generator)
+        authentication = open_authentication(settings, database)
         redis = open_redis(settings.redis)
         answers = open_cached_answers(answering, stores, redis, embedding.fingerprint, settings)
         ownership.announce(url)
@@ -289,6 +293,7 @@ def open_workspace(
             answering,
             answers,
             redis,
+            authentication,
             time.monotonic(),
             threading.Lock(),
         )

@@ -18,6 +18,7 @@ _OURS = {
     "documents": "rag.commands.documents:documents",
     "index": "rag.commands.index:index",
     "ingest": "rag.commands.ingest:ingest",
+    "keys": "rag.commands.keys:keys",
     "models": "rag.commands.models:models",
     "proxy": "rag.commands.proxy:proxy",
     "up": "rag.commands.up:up",

@@ -11,6 +11,8 @@ BankSightError
 ├── QuestionError           the user: the question cannot be processed as it stands
 ├── NotFound                the user: what was asked for does not exist, or may not be seen
 ├── UploadRejected          the user: the file is refused
+├── NotSignedIn             the user: no key or token that counts was sent
+├── NotAllowed              the user: their roles do not cover this
 └── Busy                    nobody: try again in `retry_after` seconds
 """
 
@@ -99,3 +101,19 @@ class Busy(BankSightError):
     def __init__(self, message: str, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class NotSignedIn(BankSightError):
+    """Nobody is signed in, or the key or token does not count. `presented`: whether there was one."""
+
+    code = "not_signed_in"
+
+    def __init__(self, *, presented: bool) -> None:
+        super().__init__("Sign in: send a valid key or access token as Authorization: Bearer.")
+        self.presented = presented
+
+
+class NotAllowed(BankSightError):
+    """The caller's roles do not cover this."""
+
+    code = "not_allowed"

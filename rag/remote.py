@@ -9,17 +9,28 @@ from typing import Any, cast
 
 import httpx
 
-from rag.errors import BankSightError, Busy, ConfigurationError, NotFound, QuestionError, StorageUnavailable
+from rag.errors import (
+    BankSightError,
+    Busy,
+    ConfigurationError,
+    NotAllowed,
+    NotFound,
+    QuestionError,
+    StorageUnavailable,
+)
 
-_ERRORS: dict[int, type[BankSightError]] = {404: NotFound, 422: QuestionError, 429: Busy, 503: Busy}
+_ERRORS: dict[int, type[BankSightError]] = {403: NotAllowed, 404: NotFound, 422: QuestionError, 429: Busy, 503: Busy}
 _FINISHED = ("succeeded", "failed", "cancelled")
 
 
 class RemoteWorkspace:
     """Asks the process that owns the data folder to do the work. Answers are JSON documents of the HTTP API."""
 
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=httpx.Timeout(60, connect=3), trust_env=False)
+    def __init__(self, url: str, key: str = "") -> None:
+        """`key` signs in; empty where nobody needs to."""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        timeout = httpx.Timeout(60, connect=3)
+        self._client = httpx.Client(base_url=url, timeout=timeout, trust_env=False, headers=headers)
 
     def __enter__(self) -> RemoteWorkspace:
         return self
@@ -75,6 +86,11 @@ class RemoteWorkspace:
             ) from error
         if response.is_success:
             return cast("dict[str, Any]", response.json())
+        if response.status_code == 401:
+            raise ConfigurationError(
+                f"the running BankSight at {self._client.base_url} does not know who you are; set BANKSIGHT_API_KEY "
+                "to a key that counts (`banksight keys create` makes one)"
+            )
         raise _ERRORS.get(response.status_code, ConfigurationError)(_detail(response))
 
 

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from bentos import schemas
 from bentos.answering import answer_events, complete, first_of, for_caller, paced
 from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors
-from bentos.principals import Caller
+from bentos.principals import Caller, requires
 from bentos.streaming import EventStream, answer_frames, event_schema
 from rag.operations import deadline
 from rag.query.events import AskRequest, Turn
@@ -29,7 +29,12 @@ _STREAM: dict[str, Any] = {
 }
 
 
-@router.post("/v1/ask", response_model=schemas.Answer, responses={200: _STREAM, **errors(400, 413, 504)})
+@router.post(
+    "/v1/ask",
+    dependencies=[requires("user")],
+    response_model=schemas.Answer,
+    responses={200: _STREAM, **errors(400, 413, 504)},
+)
 async def ask(
     asked: schemas.AskRequest, request: Request, workspace: OpenWorkspace, settings: TheSettings, caller: Caller
 ) -> Any:

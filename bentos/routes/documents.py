@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 
 from bentos import pages, schemas
 from bentos.contract import Jobs, OpenWorkspace, TheSettings, errors
-from bentos.principals import Caller
+from bentos.principals import Caller, requires
 from bentos.problems import Problem
 from rag.domain import Document, DocumentState
 from rag.errors import UploadRejected
@@ -34,7 +34,12 @@ _ORIGINAL: dict[str, Any] = {
 }
 
 
-@router.get("/v1/documents", response_model=schemas.DocumentList, responses=errors())
+@router.get(
+    "/v1/documents",
+    dependencies=[requires("user", "operator")],
+    response_model=schemas.DocumentList,
+    responses=errors(),
+)
 async def list_documents(
     workspace: OpenWorkspace,
     caller: Caller,
@@ -56,7 +61,13 @@ async def list_documents(
     return {"documents": some, "next_cursor": _cursor(some[-1]) if more else None}
 
 
-@router.post("/v1/documents", status_code=202, response_model=schemas.Job, responses=errors(400, 413, 415))
+@router.post(
+    "/v1/documents",
+    dependencies=[requires("analyst", "operator")],
+    status_code=202,
+    response_model=schemas.Job,
+    responses=errors(400, 413, 415),
+)
 async def upload_document(
     response: Response,
     workspace: OpenWorkspace,
@@ -88,13 +99,23 @@ async def upload_document(
     return job
 
 
-@router.get("/v1/documents/{document_id}", response_model=schemas.Document, responses=errors(404))
+@router.get(
+    "/v1/documents/{document_id}",
+    dependencies=[requires("user", "operator")],
+    response_model=schemas.Document,
+    responses=errors(404),
+)
 async def get_document(document_id: DocumentId, workspace: OpenWorkspace, caller: Caller) -> Any:
     """One document: its state, its dates, and what is wrong with it when it could not be read."""
     return await asyncio.to_thread(workspace.document, document_id, caller)
 
 
-@router.delete("/v1/documents/{document_id}", response_model=schemas.DocumentOutcome, responses=errors(404))
+@router.delete(
+    "/v1/documents/{document_id}",
+    dependencies=[requires("operator")],
+    response_model=schemas.DocumentOutcome,
+    responses=errors(404),
+)
 async def delete_document(document_id: DocumentId, workspace: OpenWorkspace, caller: Caller) -> Any:
     """Delete a document everywhere. It is not ingested again, even where its source still has it."""
     gone: Document = await asyncio.to_thread(workspace.delete_document, document_id, caller)
@@ -112,6 +133,7 @@ async def delete_document(document_id: DocumentId, workspace: OpenWorkspace, cal
 
 @router.get(
     "/v1/documents/{document_id}/pages/{number}",
+    dependencies=[requires("user")],
     response_model=schemas.PageResponse,
     responses={200: _HTML, **errors(404, 406)},
 )
@@ -144,7 +166,10 @@ async def get_page(
 
 
 @router.get(
-    "/v1/documents/{document_id}/content", response_class=FileResponse, responses={200: _ORIGINAL, **errors(404)}
+    "/v1/documents/{document_id}/content",
+    dependencies=[requires("user")],
+    response_class=FileResponse,
+    responses={200: _ORIGINAL, **errors(404)},
 )
 async def get_content(document_id: DocumentId, workspace: OpenWorkspace, caller: Caller) -> FileResponse:
     """The file as it came: shown in place when it cannot run anything, offered for download otherwise."""

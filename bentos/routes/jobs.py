@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from bentos import schemas
 from bentos.contract import Jobs, OpenWorkspace, errors
-from bentos.principals import Caller
+from bentos.principals import Caller, requires
 from rag.domain import Principal
 from rag.errors import NotFound, QuestionError
 
@@ -18,7 +18,13 @@ router = APIRouter(tags=["Jobs"])
 JobId = Annotated[str, Path(pattern=schemas.JOB_ID)]
 
 
-@router.post("/v1/jobs", status_code=202, response_model=schemas.Job, responses=errors(400, 413))
+@router.post(
+    "/v1/jobs",
+    dependencies=[requires("operator")],
+    status_code=202,
+    response_model=schemas.Job,
+    responses=errors(400, 413),
+)
 async def start_job(
     asked: schemas.JobRequest, jobs: Jobs, workspace: OpenWorkspace, caller: Caller, response: Response
 ) -> Any:
@@ -32,14 +38,21 @@ async def start_job(
     return job
 
 
-@router.get("/v1/jobs", response_model=schemas.JobList, responses=errors())
+@router.get(
+    "/v1/jobs", dependencies=[requires("analyst", "operator")], response_model=schemas.JobList, responses=errors()
+)
 async def list_jobs(jobs: Jobs, caller: Caller, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> dict[str, Any]:
     """The latest jobs, newest first."""
     found = await asyncio.to_thread(jobs.latest, limit)
     return {"jobs": [job for job in found if _may_see(caller, job)]}
 
 
-@router.get("/v1/jobs/{job_id}", response_model=schemas.Job, responses=errors(404))
+@router.get(
+    "/v1/jobs/{job_id}",
+    dependencies=[requires("analyst", "operator")],
+    response_model=schemas.Job,
+    responses=errors(404),
+)
 async def get_job(job_id: JobId, jobs: Jobs, caller: Caller) -> Any:
     """How far a job is, and what it did with each document that did not stay as it was."""
     job = await asyncio.to_thread(jobs.get, job_id)
@@ -48,7 +61,12 @@ async def get_job(job_id: JobId, jobs: Jobs, caller: Caller) -> Any:
     return job
 
 
-@router.delete("/v1/jobs/{job_id}", response_model=schemas.Job, responses=errors(404))
+@router.delete(
+    "/v1/jobs/{job_id}",
+    dependencies=[requires("analyst", "operator")],
+    response_model=schemas.Job,
+    responses=errors(404),
+)
 async def cancel_job(job_id: JobId, jobs: Jobs, caller: Caller) -> Any:
     """Cancel a job at its next safe point. What was written stays; a later job goes on from there."""
     await get_job(job_id, jobs, caller)

@@ -17,7 +17,7 @@ from pydantic_core import to_json
 from bentos import openai_schemas as wire
 from bentos.answering import answer_events, complete, first_of, for_caller, paced
 from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors
-from bentos.principals import Caller
+from bentos.principals import Caller, requires
 from bentos.problems import Problem
 from bentos.schemas import Citation
 from bentos.streaming import KEEP_ALIVE, EventStream, broken_off, event_schema
@@ -44,13 +44,15 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     } | {422: {"description": "Never: such faults are 400 here"}}
 
 
-@router.get("/v1/models", response_model=wire.ModelList, responses=_errors())
+@router.get("/v1/models", dependencies=[requires("user")], response_model=wire.ModelList, responses=_errors())
 async def list_models(settings: TheSettings) -> wire.ModelList:
     """The models: one that answers, one that embeds."""
     return wire.ModelList(data=[wire.ModelCard(id=name) for name in _models(settings)])
 
 
-@router.get("/v1/models/{model:path}", response_model=wire.ModelCard, responses=_errors(404))
+@router.get(
+    "/v1/models/{model:path}", dependencies=[requires("user")], response_model=wire.ModelCard, responses=_errors(404)
+)
 async def get_model(model: str, settings: TheSettings) -> wire.ModelCard:
     """One model, by its name as the list gives it."""
     return wire.ModelCard(id=_known(model, _models(settings)))
@@ -58,6 +60,7 @@ async def get_model(model: str, settings: TheSettings) -> wire.ModelCard:
 
 @router.post(
     "/v1/chat/completions",
+    dependencies=[requires("user")],
     response_model=wire.ChatCompletion,
     responses={
         200: {"description": "The answer; with `stream: true`, chunks as server-sent events, then `[DONE]`.",
@@ -85,7 +88,12 @@ async def chat(
     return response
 
 
-@router.post("/v1/embeddings", response_model=wire.EmbeddingsResponse, responses=_errors(404, 413))
+@router.post(
+    "/v1/embeddings",
+    dependencies=[requires("analyst")],
+    response_model=wire.EmbeddingsResponse,
+    responses=_errors(404, 413),
+)
 async def embed(asked: wire.EmbeddingsRequest, workspace: OpenWorkspace, settings: TheSettings) -> Any:
     """Embed texts with all-MiniLM-L6-v2: 384 numbers each, of length 1."""
     _known(asked.model, _models(settings)[1:])

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from bentos import schemas
 from bentos.contract import OpenWorkspace, errors
 from bentos.opening import Opening
+from bentos.principals import for_anyone
 from rag.errors import BankSightError, Busy
 from rag.models.llms import engine_stats
 from rag.operations.exposition import exposition
@@ -25,7 +26,12 @@ router = APIRouter(tags=["Operations"])
 _cards = Cards()
 
 
-@router.get("/health", response_model=schemas.Health, responses={**errors(), 503: {"model": schemas.Health}})
+@router.get(
+    "/health",
+    dependencies=[for_anyone()],
+    response_model=schemas.Health,
+    responses={**errors(), 503: {"model": schemas.Health}},
+)
 async def health(request: Request, response: Response) -> Any:
     """Whether the service can answer, and what of it is missing. 503 while it cannot."""
     opening: Opening = request.app.state.opening
@@ -40,19 +46,19 @@ async def health(request: Request, response: Response) -> Any:
     return found
 
 
-@router.get("/livez", response_class=PlainTextResponse, responses=errors())
+@router.get("/livez", dependencies=[for_anyone()], response_class=PlainTextResponse, responses=errors())
 async def livez() -> str:
     """200 for as long as the process serves requests."""
     return "ok\n"
 
 
-@router.get("/readyz", response_class=PlainTextResponse, responses=errors())
+@router.get("/readyz", dependencies=[for_anyone()], response_class=PlainTextResponse, responses=errors())
 async def readyz(workspace: OpenWorkspace) -> str:
     """200 when questions can be answered: the workspace is open and the encoder has run once."""
     return "ok\n" if workspace else ""
 
 
-@router.get("/metrics", response_class=PlainTextResponse, responses=errors())
+@router.get("/metrics", dependencies=[for_anyone()], response_class=PlainTextResponse, responses=errors())
 async def metrics(request: Request) -> Response:
     """Metrics in Prometheus' text format, added up over all processes of the service.
 

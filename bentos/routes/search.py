@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from bentos import schemas
 from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors
-from bentos.principals import Caller
+from bentos.principals import Caller, requires
 from rag.errors import QuestionError
 from rag.query.patience import NOTICE
 from rag.query.questions import clean_question
@@ -16,7 +16,9 @@ from rag.query.questions import clean_question
 router = APIRouter(tags=["Questions"])
 
 
-@router.post("/v1/search", response_model=schemas.SearchResponse, responses=errors(400, 413))
+@router.post(
+    "/v1/search", dependencies=[requires("analyst")], response_model=schemas.SearchResponse, responses=errors(400, 413)
+)
 async def search(
     asked: schemas.SearchRequest, workspace: OpenWorkspace, settings: TheSettings, caller: Caller
 ) -> schemas.SearchResponse:

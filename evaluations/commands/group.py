@@ -7,6 +7,8 @@ from typing import Final
 
 import click
 
+from rag.governance.roles import for_roles
+
 _PLACES: Final = {
     "collect": "evaluations.commands.drafting:collect",
     "compare": "evaluations.commands.comparing:compare",
@@ -39,6 +41,7 @@ class _LazyGroup(click.Group):
         return command if isinstance(command, click.Command) else None
 
 
+@for_roles("operator")
 @click.group(cls=_LazyGroup)
 def evaluate() -> None:
     """Measure how good the answers are: run suites, look at runs, compare them, decide on a release."""

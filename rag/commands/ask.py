@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from rag.commands.place import print_json, workspace_or_remote
+from rag.governance.roles import for_roles
 from rag.remote import RemoteWorkspace
 
 _WIDTH = 100
@@ -18,6 +19,7 @@ _STAGES = ("rewrite", "retrieve", "decide", "prompt", "generate", "verify", "aba
 _SHOWN_FROM_SECONDS = 0.005
 
 
+@for_roles("user")
 @click.command()
 @click.argument("question")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")

@@ -7,11 +7,13 @@ from dataclasses import asdict
 import click
 
 from rag.commands.place import print_json
+from rag.governance.roles import for_roles
 from rag.settings import load_settings
 
 _SIGNS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "wrong": ("FAIL", "red")}
 
 
+@for_roles("operator")
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def doctor(*, as_json: bool) -> int:

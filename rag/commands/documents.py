@@ -9,14 +9,17 @@ import click
 
 from rag.commands.place import print_json, workspace_or_remote
 from rag.errors import ConfigurationError
+from rag.governance.roles import for_roles
 from rag.remote import RemoteWorkspace
 
 
+@for_roles("operator")
 @click.group()
 def documents() -> None:
     """List, show and delete documents."""
 
 
+@for_roles("user", "operator")
 @documents.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--state", help="Only documents in this state, such as indexed or failed.")
@@ -38,6 +41,7 @@ def list_documents(*, as_json: bool, state: str | None) -> None:
     click.echo(f"{len(found)} documents")
 
 
+@for_roles("user", "operator")
 @documents.command()
 @click.argument("document_id")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")

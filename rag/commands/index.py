@@ -7,9 +7,11 @@ from dataclasses import asdict
 import click
 
 from rag.commands.place import opened, print_json
+from rag.governance.roles import for_roles
 from rag.settings import load_settings
 
 
+@for_roles("operator")
 @click.group()
 def index() -> None:
     """Look after the index."""

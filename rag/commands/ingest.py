@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rag.commands.place import opened, print_json, workspace_or_remote
+from rag.governance.roles import for_roles
 from rag.ingestion.looking import report_if_unchanged
 from rag.operations.recorded import INGESTED, record
 from rag.settings import Settings, load_settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from rag.remote import RemoteWorkspace
 
 
+@for_roles("operator")
 @click.command()
 @click.argument("sources", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")

@@ -10,6 +10,7 @@ import click
 
 from rag.commands.place import print_json
 from rag.errors import ConfigurationError
+from rag.governance.roles import for_roles
 from rag.settings import load_settings
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rag.models.places import Place
 
 
+@for_roles("operator")
 @click.group()
 def models() -> None:
     """List, pull and verify the weights. Only files with a pinned SHA-256 are loaded; never pickles, never code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from rag.remote import RemoteWorkspace
 
 
+KEY_VARIABLE = "BANKSIGHT_API_KEY"  # with which commands sign in at a running BankSight
+
+
 @contextmanager
 def workspace_or_remote(settings: Settings | None = None) -> Iterator[Workspace | RemoteWorkspace]:
     """The workspace itself, or the API of the process that has it open. Raises what `open_workspace` raises."""
@@ -26,7 +30,7 @@ def workspace_or_remote(settings: Settings | None = None) -> Iterator[Workspace 
     if url:
         from rag.remote import RemoteWorkspace  # noqa: PLC0415
 
-        with RemoteWorkspace(url) as remote:
+        with RemoteWorkspace(url, os.environ.get(KEY_VARIABLE, "")) as remote:
             yield remote
         return
     if url is not None:

@@ -9,9 +9,11 @@ from collections.abc import Callable
 import click
 
 from rag.errors import BankSightError
+from rag.governance.roles import for_roles
 from rag.settings import load_settings
 
 
+@for_roles("operator")
 @click.group()
 def proxy() -> None:
     """The proxy in front of API and UI: TLS, spreading over nodes, limits. See docs/proxy.md."""

@@ -18,6 +18,7 @@ import click
 import httpx
 
 from rag.errors import BankSightError, ConfigurationError
+from rag.governance.roles import for_roles
 from rag.settings import Settings, load_settings
 from rag.storage.database import open_database
 from rag.storage.ownership import owner_of
@@ -38,6 +39,7 @@ class _Server:
     log: Path
 
 
+@for_roles("admin")
 @click.command()
 @click.option("--no-ingest", is_flag=True, help="Do not look for new or changed documents.")
 def up(*, no_ingest: bool) -> int:

@@ -8,9 +8,12 @@ from importlib.metadata import version as version_of
 
 import click
 
+from rag.governance.roles import for_roles
+
 _SHOWN = ("bentoml", "chainlit", "chromadb", "llama-index-core", "onnxruntime", "openvino", "tantivy", "torch")
 
 
+@for_roles("user", "analyst", "operator", "auditor")
 @click.command()
 def version() -> None:
     """The version of BankSight and of what it stands on."""

@@ -26,12 +26,13 @@ from rag.settings.generation import (
     OpenAICompatibleSettings,
     SimulatedSettings,
 )
+from rag.settings.identity import IdentitySettings, KeySettings, OidcSettings
 from rag.settings.limits import AdmissionSettings, LimitSettings, RateSettings
 from rag.settings.loading import Settings, load_settings
 from rag.settings.observing import LoggingSettings, MetricsSettings, TracingSettings
 from rag.settings.proxy import ProxySettings
 from rag.settings.section import Section
-from rag.settings.serving import IdentitySettings, ServerSettings
+from rag.settings.serving import ServerSettings
 
 __all__ = [
     "AdmissionSettings",
@@ -43,11 +44,13 @@ __all__ = [
     "GenerationSettings",
     "IdentitySettings",
     "IngestionSettings",
+    "KeySettings",
     "LimitSettings",
     "LoggingSettings",
     "MetricsSettings",
     "MistralSettings",
     "ModelsSettings",
+    "OidcSettings",
     "OpenAICompatibleSettings",
     "ParsingSettings",
     "ProxySettings",

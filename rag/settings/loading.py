@@ -31,11 +31,12 @@ from rag.settings.corpus import (
 )
 from rag.settings.files import from_environment, merge, read_yaml
 from rag.settings.generation import GenerationSettings
+from rag.settings.identity import IdentitySettings
 from rag.settings.limits import AdmissionSettings, LimitSettings
 from rag.settings.observing import LoggingSettings, MetricsSettings, TracingSettings
 from rag.settings.proxy import ProxySettings
 from rag.settings.section import Section
-from rag.settings.serving import IdentitySettings, ServerSettings
+from rag.settings.serving import ServerSettings
 
 
 class Settings(Section):

@@ -1,8 +1,6 @@
-"""Addresses and people."""
+"""Addresses."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 from pydantic import Field
 
@@ -25,16 +23,3 @@ class ServerSettings(Section):
     max_upload_bytes: int = Field(gt=0)
     allowed_hosts: tuple[str, ...]
     allowed_origins: tuple[str, ...]
-
-
-class IdentitySettings(Section):
-    """Who a caller is. Mode `none` means that everybody who reaches the port is this one person; loopback only.
-
-    `peers` says who may reach it: this machine, or a private network where a gateway signs people in.
-    """
-
-    mode: Literal["none"]
-    peers: Literal["loopback", "private_network"]
-    subject: str
-    roles: frozenset[str]
-    clearances: frozenset[str]

@@ -80,3 +80,28 @@ jobs = Table(
     Column("body", Text, nullable=False),  # JSON
     Index("ix_jobs_created_at", "created_at"),
 )
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("subject", String(255), nullable=False, index=True),
+    Column("tenant", String(128), nullable=False),
+    Column("roles", Text, nullable=False),  # JSON list, sorted
+    Column("clearances", Text, nullable=False),  # JSON list, sorted
+    Column("digest", String(64), nullable=False),  # HMAC-SHA-256 of the key under the pepper
+    Column("created_at", BigInteger, nullable=False),  # all times here: seconds since 1970
+    Column("expires_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),
+)
+
+# Tokens that no longer count although they have not expired.
+signed_out = Table(
+    "signed_out",
+    metadata,
+    Column("key", String(80), primary_key=True),  # of one token or of one subject, hashed
+    Column("issued_until", BigInteger, nullable=False),  # tokens issued at this second or before
+    Column("expires_at", BigInteger, nullable=False),  # when the row may go, because all such tokens have expired
+)
