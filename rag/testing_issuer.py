@@ -30,8 +30,10 @@ def ec_key() -> EllipticCurvePrivateKey:
 
 def public_entry(key: PrivateKey, key_id: str) -> dict[str, Any]:
     """The public half as a JWK."""
-    kind = jwt.algorithms.RSAAlgorithm if isinstance(key, RSAPrivateKey) else jwt.algorithms.ECAlgorithm
-    entry: dict[str, Any] = kind.to_jwk(key.public_key(), as_dict=True)
+    if isinstance(key, RSAPrivateKey):
+        entry = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    else:
+        entry = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
     return entry | {"kid": key_id, "use": "sig"}
 
 

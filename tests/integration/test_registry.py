@@ -62,7 +62,7 @@ def test_opening_twice_changes_nothing(url: str) -> None:
     first, second = open_database(url), open_database(url)
     with first.connect() as one, second.connect() as two:
         revisions = [MigrationContext.configure(each).get_current_revision() for each in (one, two)]
-    assert revisions == ["0001", "0001"]
+    assert revisions[0] == revisions[1] is not None
     first.dispose()
     second.dispose()
 
