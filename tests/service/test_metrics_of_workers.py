@@ -30,7 +30,7 @@ def test_either_worker_tells_what_both_have_done(
         "BANKSIGHT__STORAGE__CHROMA_PORT": str(port),
     }
     server = start_server(make_service_settings(), **workers)
-    folder = Path(server.environment["PROMETHEUS_MULTIPROC_DIR"])
+    folder = Path(server.environment["BENTOML_HOME"]) / "prometheus_multiproc_dir"
     until = time.monotonic() + 120
     while not _listens(server.url):
         assert time.monotonic() < until, server.log.read_text()[-2000:]
