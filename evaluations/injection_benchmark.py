@@ -30,6 +30,10 @@ from rag.testing import ObeyingLLM
 
 OWN: Final = Path(__file__).parent / "datasets" / "injections_own"
 _TITLE: Final = "Bank rules"
+_PATIENT: Final[dict[str, Any]] = {  # a busy machine is no defence
+    "generation": {"first_token_seconds": 500.0, "token_seconds": 500.0, "deadline_seconds": 500.0},
+    "server": {"deadline_seconds": 600.0},
+}
 
 
 class _OnePassage:
@@ -60,7 +64,8 @@ def main(data: Path) -> None:
         for row in _rows(OWN / "attacks.jsonl")
     ]
     with tempfile.TemporaryDirectory() as folder:
-        workspace = open_workspace(load_settings("test", environment={}, overrides={"data_dir": folder, "sources": []}))
+        overrides = {"data_dir": folder, "sources": [], **_PATIENT}
+        workspace = open_workspace(load_settings("test", environment={}, overrides=overrides))
         try:
             click.echo(_attacks(workspace, [*given, *own]))
         finally:
