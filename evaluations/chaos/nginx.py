@@ -60,11 +60,17 @@ class Nginx:
 
 
 def open_nginx(
-    folder: Path, api: Sequence[int], ui: Sequence[int] = (), *, supervised: bool = False, **proxy: Any
+    folder: Path,
+    api: Sequence[int],
+    *,
+    supervised: bool = False,
+    queue_seconds: float | None = None,
+    **proxy: Any,
 ) -> Nginx:
     """nginx, running, over nodes on these ports; `proxy` overrides settings of that section.
 
-    `supervised`: under `banksight proxy run`, which looks for nodes every second.
+    `supervised`: under `banksight proxy run`, which looks for nodes every second. `queue_seconds`: how long the nodes
+    may let a question wait for its turn, if not as configured.
     """
     folder.mkdir(parents=True, exist_ok=True)
     certificate, key = make_certificate(folder)
@@ -74,9 +80,12 @@ def open_nginx(
         "folder": str(folder / "nginx"), "user": "root", "api_host": API_HOST, "ui_host": UI_HOST,
         "https_port": https_port, "http_port": http_port, "certificate": str(certificate),
         "certificate_key": str(key), "api_nodes": [f"file:{nodes}"],
-        "ui_nodes": [f"127.0.0.1:{port}" for port in ui or api],
+        "ui_nodes": [f"127.0.0.1:{port}" for port in api],
     }  # fmt: skip
-    settings = load_settings("test", environment={}, overrides={"data_dir": str(folder), "proxy": ours | proxy})
+    overrides: dict[str, Any] = {"data_dir": str(folder), "proxy": ours | proxy}
+    if queue_seconds is not None:
+        overrides["admission"] = {"queue_seconds": queue_seconds}
+    settings = load_settings("test", environment={}, overrides=overrides)
     nodes.write_text("".join(f"127.0.0.1:{port}\n" for port in api))
     update(settings)
     place = folder_of(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -65,6 +66,7 @@ def _blanks(settings: Settings, folder: Path) -> dict[str, str]:
         "public_port": public_port,
         "connect_seconds": str(proxy.connect_seconds),
         "read_seconds": str(proxy.read_seconds),
+        "events_seconds": f"{math.ceil(settings.admission.queue_seconds + proxy.read_seconds)}",
         "client_seconds": str(proxy.client_seconds),
         "heartbeat_seconds": f"{server.heartbeat_seconds:g}",
         "answer_seconds": f"{server.deadline_seconds + _SPARE_SECONDS:.0f}",

@@ -52,7 +52,16 @@ def proxy(nodes: dict[int, Child], tmp_path_factory: pytest.TempPathFactory) -> 
         program()
     except ConfigurationError as error:
         pytest.skip(str(error))
-    nginx = open_nginx(tmp_path_factory.mktemp("proxy"), list(nodes), read_seconds=3, client_seconds=1)
+    nginx = open_nginx(tmp_path_factory.mktemp("proxy"), list(nodes), read_seconds=3, queue_seconds=0.5)
+    yield nginx
+    nginx.child.stop()
+
+
+@pytest.fixture(scope="module")
+def strict_proxy(proxy: Nginx, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    """One without nodes and with little patience for callers."""
+    folder = tmp_path_factory.mktemp("strict")
+    nginx = open_nginx(folder, free_ports(1), unlimited=[], requests_per_second=1, request_burst=3, client_seconds=1)
     yield nginx
     nginx.child.stop()
 
@@ -163,8 +172,8 @@ def test_log_has_no_questions_and_no_probes(get: Any, proxy: Nginx) -> None:
     assert {line["tls"] for line in lines} == {"TLSv1.3"}
 
 
-def test_headers_that_come_too_slowly_are_cut_off(proxy: Nginx) -> None:
-    with _tls(proxy, protocol="http/1.1") as connection:
+def test_headers_that_come_too_slowly_are_cut_off(strict_proxy: Nginx) -> None:
+    with _tls(strict_proxy, protocol="http/1.1") as connection:
         connection.settimeout(30)
         connection.sendall(b"GET / HTTP/1.1\r\nHost: ")
         assert connection.recv(1) == b""
@@ -211,14 +220,10 @@ def test_guessing_passwords_is_slowed_down(get: Any) -> None:
     assert 429 in statuses[6:]
 
 
-def test_no_node_means_a_problem_document_that_says_when_to_come_back(tmp_path: Path) -> None:
-    nginx = open_nginx(tmp_path, free_ports(1), unlimited=[], requests_per_second=1, request_burst=3)
-    try:
-        replies = asyncio.run(open_loop(nginx.api, lambda _: {"question": "x"}, 100, 0.1))
-        assert {reply.result for reply in replies} == {"refused"}
-        assert {reply.status for reply in replies} == {502, 429}, "no node, and more than one address may ask"
-    finally:
-        nginx.child.stop()
+def test_no_node_means_a_problem_document_that_says_when_to_come_back(strict_proxy: Nginx) -> None:
+    replies = asyncio.run(open_loop(strict_proxy.api, lambda _: {"question": "x"}, 100, 0.1))
+    assert {reply.result for reply in replies} == {"refused"}
+    assert {reply.status for reply in replies} == {502, 429}, "no node, and more than one address may ask"
 
 
 def test_configuration_that_nginx_refuses_changes_nothing(proxy: Nginx) -> None:
@@ -242,7 +247,7 @@ def test_reloads_and_a_shrinking_list_lose_no_request(proxy: Nginx, nodes: dict[
         return await load
 
     replies = asyncio.run(changing())
-    assert counted(replies) == {"good": 120}
+    assert counted(replies) == {"good": 120}, {reply.detail for reply in replies}
     assert {reply.node for reply in replies} == {str(port) for port in nodes}
 
 
@@ -262,7 +267,7 @@ def test_rolling_restart_and_a_killed_node_lose_no_request(proxy: Nginx, nodes: 
     proxy.list_nodes(list(nodes))
     replies = asyncio.run(restarting())
     assert len(replies) >= 440
-    assert counted(replies) == {"good": len(replies)}
+    assert counted(replies) == {"good": len(replies)}, {reply.detail for reply in replies}
 
 
 def test_a_frozen_node_costs_a_stream_one_silence_and_no_answer(proxy: Nginx, nodes: dict[int, Child]) -> None:
@@ -273,8 +278,19 @@ def test_a_frozen_node_costs_a_stream_one_silence_and_no_answer(proxy: Nginx, no
         replies = asyncio.run(open_loop(proxy.api, lambda _: {"question": "x", "stream": True}, 10, 2))
     finally:
         victim.thaw()
-    assert counted(replies) == {"good": 20}
+    assert counted(replies) == {"good": 20}, {reply.detail for reply in replies}
     assert str(next(iter(nodes))) not in {reply.node for reply in replies}
+
+
+def test_a_stream_that_no_node_begins_ends_in_a_problem_document(proxy: Nginx, nodes: dict[int, Child]) -> None:
+    for node in nodes.values():
+        node.freeze()
+    try:
+        [reply] = asyncio.run(open_loop(proxy.api, lambda _: {"question": "x", "stream": True}, 1, 1))
+    finally:
+        for node in nodes.values():
+            node.thaw()
+    assert (reply.result, reply.status) == ("refused", 504)
 
 
 def test_a_node_that_is_not_ready_gets_nothing_after_an_update(proxy: Nginx, nodes: dict[int, Child]) -> None:
