@@ -32,7 +32,8 @@ async def answer_events(workspace: Workspace, asked: AskRequest, caller: Princip
             if isinstance(event, Completed):
                 telemetry.answered(event.answer)
                 _log(event.answer)
-                limits.note_tokens(event.answer.tokens.get("prompt", 0) + event.answer.tokens.get("completion", 0))
+                if not event.answer.cached:  # what was given before costs nobody anything
+                    limits.note_tokens(event.answer.tokens.get("prompt", 0) + event.answer.tokens.get("completion", 0))
                 yield event
                 return
             yield event

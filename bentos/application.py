@@ -25,9 +25,11 @@ from bentos.principals import (
     stated,
     stated_or_admin,
 )
-from bentos.routes import ask, documents, jobs, me, openai, operations, search
+from bentos.routes import admin, ask, documents, jobs, me, openai, operations, search
 from bentos.schemas import ProblemDocument
 from rag.governance.identity import Authentication, OnePerson, local_principal
+from rag.operations.reloading import Reloading
+from rag.settings import Settings
 
 _MAX_JSON_BYTES = 1024 * 1024
 _MULTIPART_BYTES = 64 * 1024  # what a form adds to the file in it
@@ -77,13 +79,19 @@ def create_app(opening: Opening, draining: Draining | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+        telemetry={"tracing": False},
         dependencies=[Depends(known_parameters_only), Depends(stated_or_admin)],
         separate_input_output_schemas=False,
     )
     app.state.opening = opening
     app.state.settings = settings
-    for module in (ask, search, documents, jobs, me, openai, operations):
+
+    def apply(changed: Settings) -> None:
+        opening.reconfigure(changed)
+        app.state.settings = changed
+
+    app.state.reloading = Reloading(settings, opening.load, apply)
+    for module in (ask, search, documents, jobs, me, openai, operations, admin):
         app.include_router(module.router)
     problems.install(app)
     reference.install(app)
@@ -91,7 +99,7 @@ def create_app(opening: Opening, draining: Draining | None = None) -> FastAPI:
     server = settings.server
     app.add_middleware(
         BackPressure,
-        settings=lambda: app.state.settings,
+        settings=app.state.reloading.current,
         identify=current_principal,
         engine_slots=opening.engine_slots,
         redis=opening.redis,

@@ -71,7 +71,7 @@ class Assistant:
             # BentoML would call us unready while the Generator is down, when the fallback answers. Its own reference
             # is not needed any more: `RemoteGenerator` speaks to the Generator's routes, which BentoML's client cannot.
             cast(Any, self).generator = None
-        self.opening = Opening(settings, self._open, _end_if_asked)
+        self.opening = Opening(settings, self._open, _end_if_asked, load_settings)
         self.draining = Draining(settings.server.drain_seconds, settings.server.drain_notice_seconds)
         self.draining.install()
         entrance.application = create_app(self.opening, self.draining)

@@ -25,6 +25,7 @@ _MEANINGS = {
     404: "There is no such thing, or you may not know of it",
     405: "The route does not take this method",
     406: "The page can be had as JSON or HTML only",
+    409: "What was found cannot be used, and nothing was changed",
     413: "Too large",
     415: "This type of file is not accepted",
     421: "The server does not go by this name",
@@ -68,8 +69,6 @@ TheSettings = Annotated[Settings, Depends(_settings)]
 
 async def known_parameters_only(request: Request) -> None:
     """Refuse query parameters that the route does not know: a misspelt one must not be ignored in silence."""
-    if not request.scope["query_string"]:
-        return
     unknown = set(request.query_params) - _parameters(request.scope["route"].dependant)
     if unknown:
         name = min(unknown)

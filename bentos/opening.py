@@ -81,8 +81,11 @@ class Opening:
         settings: Settings,
         open_it: Callable[[], tuple[Workspace, JobRunner]],
         on_failure: Callable[[BankSightError], None] = lambda _: None,
+        load: Callable[[], Settings] | None = None,
     ) -> None:
+        """`load` reads the configuration again, for a reload; without it, a reload finds what there is."""
         self.settings = settings
+        self.load = load or (lambda: settings)
         self._open_it = open_it
         self._on_failure = on_failure
         self._opened: tuple[Workspace, JobRunner] | None = None
@@ -129,6 +132,11 @@ class Opening:
     def redis(self) -> RedisConnection | None:
         """What processes share; None where there is none, or not yet."""
         return None if self._opened is None else self._opened[0].redis
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Use these settings from now on. Raises as `workspace` does, and then nothing has changed."""
+        self.workspace().reconfigure(settings)
+        self.settings = settings
 
     def close(self) -> None:
         """Stop background work and close the workspace, also one that is still opening."""

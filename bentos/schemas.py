@@ -264,6 +264,14 @@ class JobReport(Wire):
     chunks: int
 
 
+class Reload(Wire):
+    """What a reload of the configuration did: keys that count now, and keys that count after a restart."""
+
+    changed: list[str]
+    needs_restart: list[str]
+    prompt_version: str
+
+
 class Job(Wire):
     """Background work. `outcomes` lists every document that did not stay as it was."""
 

@@ -30,6 +30,7 @@ from rag.query.caching import CachedAnswers, open_cached_answers
 from rag.query.entailment import LLMEntailment
 from rag.query.patience import patient
 from rag.query.pipeline import QueryPipeline
+from rag.query.prompting import read_templates, use_templates
 from rag.query.retrieval import Searcher
 from rag.query.similarity import SentenceVectors
 from rag.settings import Settings, SplittingSettings
@@ -76,6 +77,12 @@ class Workspace:
     def principal(self) -> Principal:
         """The one person of identity mode `none`, and the owner of the machine at its command line."""
         return local_principal(self.settings)
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Use what of these settings may change while a service runs: see `rag.operations.reloading`."""
+        use_templates(read_templates(settings.prompts_dir))
+        self.settings = settings
+        self.answers.reconfigure(settings, self.embedding.fingerprint)
 
     def warm_up(self) -> None:
         """Load what is loaded on first use, so that the first question does not wait for it."""
@@ -255,6 +262,7 @@ def open_workspace(
     `IndexMismatch`, `StorageUnavailable` or `ModelError`, and then leaves everything as it was.
     """
     with ExitStack() as undo:
+        use_templates(read_templates(settings.prompts_dir))
         ownership = Ownership(settings.data_dir)
         undo.callback(ownership.release)
         bulk = open_embedding(settings.embedding, settings.data_dir / "models", "bulk")

@@ -94,6 +94,11 @@ class CachedAnswers:
         self._recent: Recent[Entry] = Recent(settings.entries)
         self._flights: Flights[Entry] = Flights()
 
+    def reconfigure(self, settings: Settings, encoder: str) -> None:
+        """Use these settings from now on, and give no answer again that was given by other ones."""
+        self._pipeline.reconfigure(settings)  # first, or an answer by the old ones could get the new name
+        self._parts = replace(self._parts, conditions=conditions_of(settings, encoder))
+
     async def ask(self, request: AskRequest, principal: Principal) -> Answer:
         """The answer. Raises as `QueryPipeline.ask` does."""
         async with aclosing(self.stream(request, principal)) as events:

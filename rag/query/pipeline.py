@@ -111,6 +111,10 @@ class QueryPipeline:
         """The engine that answers, and those that stand in for it."""
         return tuple(each.llm for each in self._writers)
 
+    def reconfigure(self, settings: Settings, encoder: str = "") -> None:  # noqa: ARG002 - as CachedAnswers has it
+        """Use these thresholds, limits and contacts from now on. Engines and what they may take stay as they are."""
+        self._settings = settings
+
     async def ask(self, request: AskRequest, principal: Principal) -> Answer:
         """The answer. Raises `QuestionError` for what is no question and `ModelError` when the engine fails."""
         async with aclosing(self.stream(request, principal)) as events:
@@ -150,6 +154,7 @@ class QueryPipeline:
 
         for attempt in run.attempts(self._writers):
             shown, prompt = await run.work("prompt", self._prompt, attempt.writer, run.searched, evidence)
+            run.prompt_version = prompt_version(prompt)
             citations = Citations(shown)
             async with aclosing(write(attempt, prompt, self._drafts)) as statements:
                 async for said in statements:
@@ -341,7 +346,7 @@ class QueryPipeline:
             notice=" ".join(filter(None, notices)),
             model=writer.llm.metadata.model_name,
             engine=writer.name,
-            prompt_version=prompt_version(),
+            prompt_version=run.prompt_version or prompt_version(),
             snapshot=run.snapshot,
             timings=dict(run.timings),
             tokens=dict(run.tokens),

@@ -51,6 +51,7 @@ class Run:
     checks: list[SentenceCheck] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
     unknown_markers: int = 0
+    prompt_version: str = ""  # of the prompt that the answer was written from
     writer: Writer | None = None
     trouble: Trouble | None = None  # of the last engine that was asked
     degraded: Trouble | None = None  # of the first one that was in trouble

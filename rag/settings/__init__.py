@@ -2,6 +2,7 @@
 
 from rag.settings.answering import (
     ContactSettings,
+    PromptSettings,
     QuestionSettings,
     RefusalSettings,
     StreamingSettings,
@@ -53,6 +54,7 @@ __all__ = [
     "OidcSettings",
     "OpenAICompatibleSettings",
     "ParsingSettings",
+    "PromptSettings",
     "ProxySettings",
     "QuestionSettings",
     "RateSettings",

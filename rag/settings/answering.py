@@ -15,6 +15,12 @@ class QuestionSettings(Section):
     max_characters: int = Field(ge=1)
 
 
+class PromptSettings(Section):
+    """Templates of one's own: files in `folder` that replace the shipped ones of the same name. Empty: none."""
+
+    folder: str
+
+
 class VerificationSettings(Section):
     """What a sentence of a language model must pass besides words and numbers."""
 

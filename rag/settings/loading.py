@@ -12,6 +12,7 @@ from pydantic import ValidationError, model_validator
 from rag.errors import ConfigurationError
 from rag.settings.answering import (
     ContactSettings,
+    PromptSettings,
     QuestionSettings,
     RefusalSettings,
     StreamingSettings,
@@ -58,6 +59,7 @@ class Settings(Section):
     ingestion: IngestionSettings
     retrieval: RetrievalSettings
     question: QuestionSettings
+    prompts: PromptSettings
     generation: GenerationSettings
     verification: VerificationSettings
     streaming: StreamingSettings
@@ -99,6 +101,11 @@ class Settings(Section):
     def log_dir(self) -> Path | None:
         """The folder of log files; None where only standard error is written."""
         return self.root / Path(self.logging.dir).expanduser() if self.logging.dir else None
+
+    @property
+    def prompts_dir(self) -> Path | None:
+        """The folder of templates that replace shipped ones; None where there is none."""
+        return self.root / Path(self.prompts.folder).expanduser() if self.prompts.folder else None
 
     @property
     def weights_cache(self) -> Path:

@@ -500,3 +500,19 @@ async def test_a_redis_that_lost_everything_starts_over(nodes: tuple[Node, Node]
     one.redis.call(lambda client: client.flushall(), None)
     assert not (await other.ask()).cached
     assert (await other.ask()).cached
+
+
+async def test_a_reloaded_configuration_gets_answers_of_its_own(workspace: Workspace) -> None:
+    question = AskRequest("After which notice is the liability of a consumer at most $50?")
+    settings = workspace.settings
+    later = settings.model_copy(update={"refusal": settings.refusal.model_copy(update={"threshold": 1.0})})
+    try:
+        first = [await workspace.answers.ask(question, PERSON) for _ in range(2)]
+        workspace.reconfigure(later)
+        strict = await workspace.answers.ask(question, PERSON)
+    finally:
+        workspace.reconfigure(settings)
+    again = await workspace.answers.ask(question, PERSON)
+    assert [(each.status, each.cached) for each in (*first, strict, again)] == [
+        ("answered", False), ("answered", True), ("refused", False), ("answered", True),
+    ]  # fmt: skip

@@ -1,0 +1,35 @@
+"""What operators do to a running service."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from bentos import schemas
+from bentos.contract import errors
+from bentos.principals import requires
+from bentos.problems import Problem
+from rag.errors import ConfigurationError
+from rag.operations.reloading import Reloading
+
+router = APIRouter(tags=["Operations"])
+
+
+@router.post(
+    "/v1/admin/reload",
+    dependencies=[requires("operator")],
+    response_model=schemas.Reload,
+    responses=errors(409),
+)
+async def reload(request: Request) -> Any:
+    """Read configuration and prompt templates again. What may change at run time counts from the next question on.
+
+    409, and nothing has changed, when what was found is not valid.
+    """
+    reloading: Reloading = request.app.state.reloading
+    try:
+        return await asyncio.to_thread(reloading.reload)
+    except ConfigurationError as error:
+        raise Problem(409, error.code, f"Nothing was changed: {error}.") from error
