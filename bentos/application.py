@@ -79,7 +79,7 @@ def create_app(opening: Opening, draining: Draining | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False},
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
         dependencies=[Depends(known_parameters_only), Depends(stated_or_admin)],
         separate_input_output_schemas=False,
     )

@@ -6,11 +6,13 @@ import errno
 import json
 import os
 import socket
-import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
 
+from bentos.start_folder import start_folder
 from rag.errors import ConfigurationError, ModelError
 from rag.governance.roles import for_roles
 from rag.settings import Settings, load_settings
@@ -29,9 +31,9 @@ def serve(host: str | None, port: int | None) -> int:
             os.environ[f"BANKSIGHT__SERVER__{name}"] = str(value)  # the workers read the configuration themselves
     settings = load_settings()
     require_protected_and_free(settings)
-    os.environ.setdefault("BENTOML_HOME", str(_writable(settings.data_dir / "bentoml")))
-    with tempfile.TemporaryDirectory(prefix="banksight-serve-") as folder:
-        failure = Path(folder) / "failure.json"
+    with _folder_of_this_start(settings.data_dir) as folder:
+        os.environ["BENTOML_HOME"] = os.environ.get("BENTOML_HOME") or str(folder)
+        failure = folder / "failure.json"
         os.environ[FAILURE_FILE] = str(failure)
         _run(settings)
         if failure.exists():
@@ -62,17 +64,18 @@ def _port_refused(settings: Settings, error: OSError) -> ConfigurationError:
     )
 
 
-def _writable(folder: Path) -> Path:
-    """The folder, made now when it is not there. BentoML keeps metrics in it, and clears it when it starts."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise ConfigurationError(
-            f"the data folder {folder.parent} cannot be written ({error.strerror or error}); "
-            "give this user the right to write there, or set BANKSIGHT_DATA_DIR to another folder"
-        ) from error
+@contextmanager
+def _folder_of_this_start(data_dir: Path) -> Iterator[Path]:
+    """Where BentoML keeps metrics and a worker says why it cannot start."""
+    with ExitStack() as until_the_end:
+        try:
+            folder = until_the_end.enter_context(start_folder(data_dir / "starts"))
+        except OSError as error:
+            raise ConfigurationError(
+                f"the data folder {data_dir} cannot be written ({error.strerror or error}); "
+                "give this user the right to write there, or set BANKSIGHT_DATA_DIR to another folder"
+            ) from error
+        yield folder
 
 
 def tell_the_operator(error: Exception) -> bool:

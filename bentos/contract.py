@@ -69,6 +69,8 @@ TheSettings = Annotated[Settings, Depends(_settings)]
 
 async def known_parameters_only(request: Request) -> None:
     """Refuse query parameters that the route does not know: a misspelt one must not be ignored in silence."""
+    if not request.scope["query_string"]:
+        return
     unknown = set(request.query_params) - _parameters(request.scope["route"].dependant)
     if unknown:
         name = min(unknown)

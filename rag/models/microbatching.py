@@ -1,4 +1,4 @@
-"""Merges questions that wait at the same time into one forward pass, without delaying a question that comes alone."""
+"""Merges what waits at the same time into one piece of work, without delaying what comes alone."""
 
 from __future__ import annotations
 
@@ -7,76 +7,97 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-Embed = Callable[[Sequence[str]], NDArray[np.float32]]
-_Waiting = tuple[str, "asyncio.Future[NDArray[np.float32]]"]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-class Microbatcher:
-    """`embed` for many coroutines: while one forward pass runs in its thread, later questions gather for the next.
+class Microbatcher(Generic[T, R]):
+    """`work` for many coroutines: while its threads are busy, what comes later gathers and is done together.
 
     Every event loop has its own queue, so that one instance serves several loops in several threads.
     """
 
-    def __init__(self, embed: Embed, max_texts: int) -> None:
-        self._embed = embed
-        self._max_texts = max_texts
+    def __init__(
+        self,
+        work: Callable[[Sequence[T]], Sequence[R]],
+        most: int,
+        *,
+        threads: int = 1,
+        size: Callable[[T], int] = lambda _: 0,
+    ) -> None:
+        """At most `most` things are done together. The oldest goes first, with those that are next to it in `size`."""
+        self._work = work
+        self._most = most
+        self._size = size
+        self._workers = threads
         # Not the loop's default pool: slow work there must not hold up a question.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed-questions")
-        self._queues: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = weakref.WeakKeyDictionary()
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="together")
+        self._queues: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue[T, R]] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
 
-    async def embed(self, text: str) -> NDArray[np.float32]:
-        """The vector float32[384] of one text. Cancelling the caller takes its text out of the queue."""
+    async def run(self, one: T) -> R:
+        """What `work` gives for `one`. Cancelling the caller takes it out of the queue."""
         loop = asyncio.get_running_loop()
         with self._lock:
             queue = self._queues.setdefault(loop, _Queue())
-        future: asyncio.Future[NDArray[np.float32]] = loop.create_future()
-        queue.waiting.append((text, future))
-        if queue.worker is None:
-            queue.worker = loop.create_task(self._drain(queue))
+        future: asyncio.Future[R] = loop.create_future()
+        queue.waiting.append((one, future))
+        if len(queue.workers) < self._workers:
+            queue.workers.add(loop.create_task(self._drain(queue)))
         return await future
 
-    async def _drain(self, queue: _Queue) -> None:
-        """Runs until nobody waits. It starts a loop turn after the first question: those of one turn go together."""
+    async def _drain(self, queue: _Queue[T, R]) -> None:
+        """Runs until nobody waits. It starts a loop turn after the first one came: those of one turn go together."""
         loop = asyncio.get_running_loop()
-        taken: list[_Waiting] = []
+        taken: list[tuple[T, asyncio.Future[R]]] = []
         try:
-            while queue.waiting:
-                taken, queue.waiting = queue.waiting[: self._max_texts], queue.waiting[self._max_texts :]
-                taken = [(text, future) for text, future in taken if not future.done()]
-                if taken:
-                    texts = [text for text, _ in taken]
-                    try:
-                        vectors = await loop.run_in_executor(self._thread, self._embed, texts)
-                    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait
-                        _settle(taken, error)
-                    else:
-                        _settle(taken, vectors)
+            while taken := self._take(queue):
+                outcomes = await loop.run_in_executor(self._threads, self._outcomes, [one for one, _ in taken])
+                for outcome, (_, future) in zip(outcomes, taken, strict=True):
+                    _settle(future, outcome)
         except asyncio.CancelledError:
             for _, future in (*taken, *queue.waiting):
                 future.cancel()
             raise
         finally:
-            queue.worker = None  # a task refers to its loop, which would then never be forgotten
+            # A task refers to its loop, which would else never be forgotten. No callback: one more may come before it.
+            queue.workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    def _take(self, queue: _Queue[T, R]) -> list[tuple[T, asyncio.Future[R]]]:
+        """The oldest that somebody still waits for, and those most like it; they leave the queue."""
+        queue.waiting = [each for each in queue.waiting if not each[1].done()]
+        if len(queue.waiting) <= self._most:
+            taken, queue.waiting = queue.waiting, []
+            return taken
+        first = self._size(queue.waiting[0][0])
+        near = sorted(range(len(queue.waiting)), key=lambda place: abs(self._size(queue.waiting[place][0]) - first))
+        chosen = set(near[: self._most])
+        taken = [each for place, each in enumerate(queue.waiting) if place in chosen]
+        queue.waiting = [each for place, each in enumerate(queue.waiting) if place not in chosen]
+        return taken
+
+    def _outcomes(self, together: Sequence[T]) -> Sequence[R | Exception]:
+        """What the work gives for each. When it fails for several, each is tried alone and fails alone."""
+        try:
+            return list(self._work(together))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait
+            return [error] if len(together) == 1 else [each for one in together for each in self._outcomes([one])]
 
 
-class _Queue:
+class _Queue(Generic[T, R]):
     """What one event loop waits for."""
 
     def __init__(self) -> None:
-        self.waiting: list[_Waiting] = []
-        self.worker: asyncio.Task[None] | None = None
+        self.waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self.workers: set[asyncio.Task[None]] = set()
 
 
-def _settle(taken: Sequence[_Waiting], result: NDArray[np.float32] | Exception) -> None:
-    for row, (_, future) in enumerate(taken):
-        if future.done():
-            continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result[row])
+def _settle(future: asyncio.Future[R], outcome: R | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -26,12 +26,12 @@ class MiniLM(BaseEmbedding):
     """
 
     _tokenizer: Tokenizer = PrivateAttr()
-    _questions: Microbatcher = PrivateAttr()
+    _questions: Microbatcher[str, NDArray[np.float32]] = PrivateAttr()
 
     def __init__(self, weights: Weights, *, model: str, max_texts: int) -> None:
         super().__init__(model_name=model, embed_batch_size=2048)  # LlamaIndex hands over long lists; we sort and slice
         self._tokenizer = load_tokenizer(weights)
-        self._questions = Microbatcher(self.embed, max_texts)
+        self._questions = Microbatcher(lambda texts: list(self.embed(texts)), max_texts)
 
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -79,7 +79,7 @@ class MiniLM(BaseEmbedding):
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         require_strings([query])  # here, before it could spoil the batch of its neighbours
-        vector: list[float] = (await self._questions.embed(query)).tolist()
+        vector: list[float] = (await self._questions.run(query)).tolist()
         return vector
 
     async def _aget_text_embedding(self, text: str) -> list[float]:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
 from rag.models.engine import EngineStats
@@ -81,9 +81,18 @@ def exposition(
         now.register(cards)
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         return generate_latest() + generate_latest(now)
+    _forget_dead_processes(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no annotation here
     return generate_latest(registry) + generate_latest(now)
+
+
+def _forget_dead_processes(folder: Path) -> None:
+    """What a process was doing when it was killed is not being done any more. What it had counted stays."""
+    for path in folder.glob("gauge_live*_*.db"):
+        pid = path.stem.rsplit("_", 1)[-1]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]
 
 
 def series_names() -> frozenset[str]:

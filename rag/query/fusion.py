@@ -6,6 +6,7 @@ of the best. Reciprocal ranks throw these distances away, and were never best on
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,9 +39,13 @@ def fused(candidates: Candidates, name_weight: float) -> Scores:
     return np.asarray((sums + name_weight * candidates.names) / (1 + name_weight), dtype=np.float64)
 
 
-def ranked(ids: Sequence[str], scores: Scores) -> list[int]:
-    """Positions, best first; equal scores in the order of their ids, so that equal questions get equal answers."""
-    return sorted(range(len(ids)), key=lambda position: (-scores[position], ids[position]))
+def ranked(ids: Sequence[str], scores: Scores, limit: int) -> list[int]:
+    """Positions of the best `limit`, best first; equal scores in the order of their ids.
+
+    So equal questions get equal answers.
+    """
+    best = heapq.nsmallest(limit, zip((-scores).tolist(), ids, range(len(ids)), strict=True))
+    return [position for _, _, position in best]
 
 
 def spread(values: Scores) -> Scores:

@@ -91,14 +91,24 @@ class Catalog:
 
     def visible(self, document_id: str, principal: Principal, narrow: SearchFilter) -> bool:
         """True when the principal may read the document, it is in force on the day asked for, and the filter fits."""
-        entry = self._current().entries.get(document_id)
-        if entry is None or not principal.may_read(entry.document.tenant, entry.document.access):
-            return False
-        if narrow.document_ids and document_id not in narrow.document_ids:
-            return False
-        if narrow.collections and entry.document.collection not in narrow.collections:
-            return False
-        return entry.first_day <= (narrow.as_of or self._today()) <= entry.last_day
+        return bool(self.visible_among([document_id], principal, narrow))
+
+    def visible_among(self, document_ids: Iterable[str], principal: Principal, narrow: SearchFilter) -> set[str]:
+        """Those of these documents that are `visible`, all looked up in one state of the corpus."""
+        entries = self._current().entries
+        day = narrow.as_of or self._today()
+        seen = set()
+        for document_id in document_ids:
+            entry = entries.get(document_id)
+            if (
+                entry is not None
+                and entry.first_day <= day <= entry.last_day
+                and principal.may_read(entry.document.tenant, entry.document.access)
+                and (not narrow.document_ids or document_id in narrow.document_ids)
+                and (not narrow.collections or entry.document.collection in narrow.collections)
+            ):
+                seen.add(document_id)
+        return seen
 
     def document(self, document_id: str) -> Document | None:
         """The document, or None when it has no committed version. Says nothing about who may see it."""
@@ -122,7 +132,7 @@ class Catalog:
 
     def visible_ids(self, principal: Principal, narrow: SearchFilter) -> list[str]:
         """The ids of all documents that a search with this filter covers."""
-        return [document_id for document_id in self._current().entries if self.visible(document_id, principal, narrow)]
+        return list(self.visible_among(self._current().entries, principal, narrow))
 
     def count(self, principal: Principal, narrow: SearchFilter) -> int:
         """How many documents a search with this filter covers."""

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from typing import TypeVar
 
 import redis
@@ -18,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from rag.errors import ConfigurationError
+from rag.operations.tracing import client_span
 from rag.query.breaker import Breaker
 from rag.settings.caching import RedisSettings
 
@@ -74,7 +77,8 @@ class RedisConnection:
         """As `call`, in a thread, and never longer than `redis.call_seconds` altogether."""
         if not self._breaker.admits():
             return otherwise
-        running = asyncio.get_running_loop().run_in_executor(self._threads, self._try, work, otherwise)
+        work_in_trace = partial(copy_context().run, self._try, work, otherwise)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work_in_trace)
         await asyncio.wait({running}, timeout=self._call_seconds)
         if running.done():
             return running.result()
@@ -97,7 +101,8 @@ class RedisConnection:
 
     def _try(self, work: Callable[[redis.Redis], Result], otherwise: Result) -> Result:
         try:
-            result = work(self._client)
+            with client_span("redis", {"db.system.name": "redis"}):
+                result = work(self._client)
         except (redis.RedisError, OSError) as error:
             self._failed(type(error).__name__)  # its text may hold the address and user
             return otherwise

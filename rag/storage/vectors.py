@@ -99,21 +99,22 @@ class VectorIndex:
 
     def query(self, scopes: Sequence[str], vector: Vector, limit: int) -> list[tuple[str, float]]:
         """The `limit` nearest chunk ids of each scope with their cosine similarity, best first."""
-        with vector_query():
-            return self.query_many(scopes, vector[np.newaxis, :], limit)[0]
+        return self.query_many(scopes, vector[np.newaxis, :], limit)[0]
 
     def query_many(self, scopes: Sequence[str], vectors: Vector, limit: int) -> list[list[tuple[str, float]]]:
-        """As `query`, for float32[n, 384] in one call per scope."""
+        """As `query`, for float32[n, 384] in one call per scope: eight together cost as much as three one by one."""
         merged: list[list[tuple[str, float]]] = [[] for _ in range(len(vectors))]
-        for scope in scopes:
-            collection = self._existing(scope)
-            if collection is None:
-                continue
-            with _reported("search"):
-                found = collection.query(query_embeddings=cast("Any", vectors), n_results=limit, include=["distances"])
-            distances = found["distances"] or []
-            for place, ids, far in zip(merged, found["ids"], distances, strict=True):
-                place.extend((chunk_id, 1.0 - distance) for chunk_id, distance in zip(ids, far, strict=True))
+        with vector_query():
+            for scope in scopes:
+                collection = self._existing(scope)
+                if collection is None:
+                    continue
+                with _reported("search"):
+                    found = collection.query(
+                        query_embeddings=cast("Any", vectors), n_results=limit, include=["distances"]
+                    )
+                for place, ids, far in zip(merged, found["ids"], found["distances"] or [], strict=True):
+                    place.extend(zip(ids, (1.0 - np.asarray(far)).tolist(), strict=True))
         for place in merged:
             place.sort(key=lambda hit: (-hit[1], hit[0]))
         return merged

@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 import redis
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from rag.errors import ConfigurationError
+from rag.operations.tracing import serving
 from rag.settings import RedisSettings, Settings
 from rag.storage.redis_connection import RedisConnection, open_redis
 
@@ -159,3 +163,22 @@ async def test_a_server_that_drips_is_given_up_although_no_byte_is_late(free_por
         assert connection.resting
         ended.set()
         connection.close()
+
+
+async def test_commands_are_spans_of_the_trace_that_they_belong_to_without_what_they_carry(
+    patient: RedisConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr("rag.operations.tracing._tracer", lambda: provider.get_tracer("test"))
+    with serving({}) as request:
+        await patient.call_async(get, LOST)
+        patient.call(lambda client: client.incr("key"), 0)  # of a text: Redis refuses
+    command, refused, _ = exporter.get_finished_spans()
+    for span in (command, refused):
+        assert span.context is not None
+        assert span.context.trace_id == request.get_span_context().trace_id
+        assert dict(span.attributes or {}) == {"db.system.name": "redis"}
+        assert "key" not in span.to_json()
+    assert (command.status.is_ok, refused.status.description) == (True, "ResponseError")

@@ -254,6 +254,21 @@ def test_the_llama_index_retriever_gives_the_same_passages(
     assert now[0].metadata["page"] == 1
 
 
+async def test_questions_asked_together_get_what_each_would_alone(workspace: Workspace) -> None:
+    asked = [
+        (question, who, narrow, top_k)
+        for question in ("Where do visitors park?", "What is the salary of a teller?", "The wire transfer fee?")
+        for who in (ANYBODY, HR)
+        for narrow, top_k in ((EVERYTHING, 5), (SearchFilter(collections=("rules",)), 3))
+    ]
+    searcher = workspace.searcher
+    found = await asyncio.gather(*(searcher.asearch(*each) for each in asked))
+    for each, passages in zip(asked, found, strict=True):
+        alone = searcher.search(*each)
+        assert [passage.chunk_id for passage in passages] == [passage.chunk_id for passage in alone]
+        assert [passage.score for passage in passages] == pytest.approx([passage.score for passage in alone], abs=1e-4)
+
+
 def test_a_deleted_document_is_found_no_more(tmp_path: Path) -> None:
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "fees.md").write_text("# Fees\n\nThe wire transfer fee is twenty dollars.\n")

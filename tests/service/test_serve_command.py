@@ -29,14 +29,17 @@ def _settings(**server: Any) -> Settings:
 def test_served_api_answers_and_ctrl_c_ends_all_of_it(
     start_server: Callable[..., Any], make_service_settings: Callable[..., Settings]
 ) -> None:
-    server = start_server(make_service_settings(), *SERVE)
+    server = start_server(make_service_settings(), *SERVE, BENTOML_HOME="")
     server.wait_until_ready()
     children = psutil.Process(server.process.pid).children(recursive=True)
+    own = next((server.settings.data_dir / "starts").glob("*/"))
+    assert any((own / "prometheus_multiproc_dir").iterdir())  # a second start must not empty the metrics of this one
     assert httpx.get(f"{server.url}/health").json()["status"] == "ok"
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(60) == 0
     assert not psutil.wait_procs(children, 10)[1]
     assert "Traceback" not in server.log.read_text()
+    assert not list((server.settings.data_dir / "starts").iterdir())
 
 
 def test_command_line_finds_the_running_service(server: Any, tmp_path: Path, start_server: Callable[..., Any]) -> None:
@@ -96,8 +99,7 @@ def test_port_that_is_lost_after_the_check_is_one_sentence_too(server: Any, tmp_
     )
     refused = subprocess.run(
         [sys.executable, "-c", late, "serve", "--port", port],
-        # BentoML clears the metrics in its folder, which must not be that of the server that others look at.
-        env=server.environment | {"BANKSIGHT_DATA_DIR": str(tmp_path), "BENTOML_HOME": str(tmp_path)},
+        env=server.environment | {"BANKSIGHT_DATA_DIR": str(tmp_path), "BENTOML_HOME": ""},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert refused.returncode == 3

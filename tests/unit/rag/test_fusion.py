@@ -29,7 +29,7 @@ def candidates(
 
 
 def order(found: Candidates, name_weight: float = 0.0) -> list[int]:
-    return ranked(found.ids, fused(found, name_weight))
+    return ranked(found.ids, fused(found, name_weight), len(found.ids))
 
 
 def test_weight_one_is_the_order_of_cosines_and_weight_zero_that_of_bm25() -> None:
@@ -55,7 +55,7 @@ def test_a_name_in_the_title_lifts_its_document() -> None:
 
 
 def test_equal_scores_are_ordered_by_id() -> None:
-    assert ranked(["b", "c", "a"], np.zeros(3)) == [2, 0, 1]
+    assert ranked(["b", "c", "a"], np.zeros(3), 2) == [2, 0]
 
 
 def test_a_question_without_lexical_hits_still_ranks_by_meaning() -> None:
