@@ -6,6 +6,7 @@ The last net. Nobody is to log a secret, but libraries put whole URLs and header
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 HIDDEN: Final = "[hidden]"
@@ -36,6 +37,7 @@ _PATTERNS: Final = (
 )
 
 
+@lru_cache(maxsize=1024)  # events, routes and methods come again and again
 def redacted(text: str) -> str:
     """The text with every secret that can be told by its form, or by the name before it, hidden."""
     for pattern, instead in _PATTERNS:
