@@ -114,7 +114,7 @@ def create_app(opening: Opening, draining: Draining | None = None) -> FastAPI:
         origins=server.allowed_origins,
         peers="loopback" if settings.identity.loopback_only else "anywhere",
     )
-    if settings.metrics.readers == "private_network" or settings.identity.mode != "none":
+    if settings.hides_internal_paths:
         app.add_middleware(InternalPaths)
     app.add_middleware(Measurement, log_requests=settings.logging.requests == "each")
     return app

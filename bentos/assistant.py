@@ -94,5 +94,5 @@ class Assistant:
         self.end_tracing()
 
 
-if settings.metrics.readers == "private_network":
+if settings.hides_internal_paths:
     cast(Any, Assistant).add_asgi_middleware(internal_paths)  # BentoML's own /schema.json never reaches our application

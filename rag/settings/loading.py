@@ -98,6 +98,11 @@ class Settings(Section):
         return self.storage.database_url or f"sqlite:///{self.data_dir / 'registry.sqlite3'}"
 
     @property
+    def hides_internal_paths(self) -> bool:
+        """Whether metrics and the API's documentation are for the private network only: `bentos/internal.py`."""
+        return self.metrics.readers == "private_network" or self.identity.mode != "none"
+
+    @property
     def log_dir(self) -> Path | None:
         """The folder of log files; None where only standard error is written."""
         return self.root / Path(self.logging.dir).expanduser() if self.logging.dir else None
