@@ -37,6 +37,7 @@ DEADLINE_HEADER: Final = "x-deadline-seconds"  # how long the caller will wait, 
 
 _BYTES_PER_TOKEN: Final = 4  # of English
 _RULES_TOKENS: Final = 200  # of a prompt: what the model is told besides passages and question
+_BESIDE_THE_ENGINE: Final = 1.25  # questions for each slot: those being searched or checked leave the engine idle
 _SLOTS: Final = 8  # of an engine that does not say how many it has
 _STATUS: Final[dict[Reason, int]] = {"over_share": 429, "full": 503, "deadline": 503}
 _SENTENCES: Final[dict[Reason, str]] = {
@@ -176,7 +177,7 @@ class BackPressure:
 
     def _room(self) -> Room:
         settings = self._settings().admission
-        slots = settings.slots or self._engine_slots() or _SLOTS
+        slots = settings.slots or math.ceil(self._engine_slots() * _BESIDE_THE_ENGINE) or _SLOTS
         return Room(slots, min(slots, settings.user_slots or slots), settings.queue, settings.queue_seconds)
 
 
