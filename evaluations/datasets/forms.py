@@ -13,6 +13,8 @@ from evaluations.suites.schema import DataSource
 
 _YES = frozenset({"true", "yes", "1", "answerable", "partial"})
 _NO = frozenset({"false", "no", "0", "unanswerable", "underspecified"})
+_SUPPORTED = frozenset({"supported", "true", "yes", "1"})
+_UNSUPPORTED = frozenset({"unsupported", "partially_supported", "not_supported", "false", "no", "0"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,13 @@ def conversation(row: Row, source: DataSource, hidden: Hidden) -> Item:  # noqa:
 
 def statement(row: Row, source: DataSource, hidden: Hidden) -> Item:  # noqa: ARG001 - one form for all
     """A statement, what it is checked against, and whether that supports it."""
-    label = row.text("label")
+    label = row.text("label").lower()
+    if label not in _SUPPORTED | _UNSUPPORTED:
+        row.refuse(f"the label is {row.text('label')!r}; write supported or unsupported")
     evidence = _texts(row, "evidence")
     if not evidence:
         row.refuse("'evidence' is missing or empty")
-    wanted = Wanted(label="supported" if label.lower() in {"supported", *_YES} else "unsupported")
+    wanted = Wanted(label="supported" if label in _SUPPORTED else "unsupported")
     about = str(row.values.get("about") or "")
     text = row.text("statement")
     return Item(row.text("id"), text, wanted, (), evidence, about, _slices(row, source), _cluster(row, source))

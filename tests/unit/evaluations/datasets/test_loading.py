@@ -168,3 +168,10 @@ def test_a_sample_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
 def test_missing_data_say_which_variable_names_their_folder() -> None:
     with pytest.raises(ConfigurationError, match=f"is not there; set {DATA_VARIABLE}"):
         _load("nowhere.jsonl", "questions")
+
+
+def test_a_statement_with_an_unknown_label_is_refused(tmp_path: Path) -> None:
+    row = {"id": "s", "statement": "The fee is 5 euros.", "evidence": ["The fee is 5 euros."], "label": "suported"}
+    _write(tmp_path / "s.jsonl", [row])
+    with pytest.raises(DataError, match=r"s\.jsonl line 1: the label is 'suported'; write supported or unsupported"):
+        _load("s.jsonl", "statements")
