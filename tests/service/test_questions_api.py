@@ -35,7 +35,7 @@ async def test_answer_quotes_the_page_that_its_citation_links_to(client: httpx.A
 
 
 async def test_stream_tells_the_same_story_as_the_answer_and_ends_with_done(client: httpx.AsyncClient) -> None:
-    response = await client.post("/v1/ask", json={"question": QUESTION, "stream": True})
+    response = await client.post("/v1/ask", json={"question": QUESTION, "stream": True, "fresh": True})
     assert response.headers["content-type"].startswith("text/event-stream")
     events = _events(response.text)
     names = [name for name, _ in events]
@@ -46,6 +46,18 @@ async def test_stream_tells_the_same_story_as_the_answer_and_ends_with_done(clie
     assert [data for name, data in events if name == "citation"] == answer["citations"]
     stages = [data["stage"] for name, data in events if name == "status"]
     assert stages == ["check", "rewrite", "retrieve", "decide", "generate", "verify"]
+
+
+async def test_the_second_answer_is_the_first_one_unless_a_fresh_one_is_asked_for(client: httpx.AsyncClient) -> None:
+    async def ask(**more: bool) -> dict[str, Any]:
+        response = await client.post("/v1/ask", json={"question": f"Hi! {QUESTION}", **more})
+        return dict(response.json())
+
+    first = await ask()
+    second, third = await ask(), await ask(fresh=True)
+    assert (second["cached"], third["cached"]) == (True, False)
+    assert first["text"] == second["text"] == third["text"]
+    assert second["citations"] == third["citations"]
 
 
 async def test_retrieve_event_shows_where_the_passages_stand(client: httpx.AsyncClient) -> None:

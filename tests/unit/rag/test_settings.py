@@ -40,6 +40,14 @@ def test_placeholder_without_default_names_file_key_and_variable(configs: Path) 
         load_settings(config_dir=configs, environment={})
 
 
+def test_a_secret_may_come_from_a_file(configs: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("redis://:of-the-file@there\n")
+    environment = {"REDIS_URL_FILE": str(tmp_path / "secret")}
+    assert load_settings(config_dir=configs, environment=environment).redis.url.get_secret_value().endswith("@there")
+    with pytest.raises(ConfigurationError, match="REDIS_URL_FILE names .* cannot be read"):
+        load_settings(config_dir=configs, environment={"REDIS_URL_FILE": str(tmp_path / "none")})
+
+
 def test_placeholder_takes_the_environment_before_its_default(configs: Path) -> None:
     assert load_settings(config_dir=configs, environment={"VECTOR_DB_HOST": "there"}).storage.chroma_host == "there"
     assert load_settings(config_dir=configs, environment={}).storage.chroma_host == "localhost"
