@@ -44,7 +44,7 @@ def test_a_secret_may_come_from_a_file(configs: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("redis://:of-the-file@there\n")
     environment = {"REDIS_URL_FILE": str(tmp_path / "secret")}
     assert load_settings(config_dir=configs, environment=environment).redis.url.get_secret_value().endswith("@there")
-    with pytest.raises(ConfigurationError, match="REDIS_URL_FILE names .* cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"REDIS_URL_FILE names .* cannot be read"):
         load_settings(config_dir=configs, environment={"REDIS_URL_FILE": str(tmp_path / "none")})
 
 
