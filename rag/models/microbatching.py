@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
@@ -43,7 +45,7 @@ class Microbatcher(Generic[T, R]):
         with self._lock:
             queue = self._queues.setdefault(loop, _Queue())
         future: asyncio.Future[R] = loop.create_future()
-        queue.waiting.append((one, future))
+        queue.waiting.append(_Waiting(one, future))
         if len(queue.workers) < self._workers:
             queue.workers.add(loop.create_task(self._drain(queue)))
         return await future
@@ -51,46 +53,58 @@ class Microbatcher(Generic[T, R]):
     async def _drain(self, queue: _Queue[T, R]) -> None:
         """Runs until nobody waits. It starts a loop turn after the first one came: those of one turn go together."""
         loop = asyncio.get_running_loop()
-        taken: list[tuple[T, asyncio.Future[R]]] = []
+        taken: list[_Waiting[T, R]] = []
         try:
             while taken := self._take(queue):
-                outcomes = await loop.run_in_executor(self._threads, self._outcomes, [one for one, _ in taken])
-                for outcome, (_, future) in zip(outcomes, taken, strict=True):
-                    _settle(future, outcome)
+                outcomes = await loop.run_in_executor(self._threads, self._outcomes, taken)
+                for outcome, each in zip(outcomes, taken, strict=True):
+                    _settle(each.future, outcome)
         except asyncio.CancelledError:
-            for _, future in (*taken, *queue.waiting):
-                future.cancel()
+            for each in (*taken, *queue.waiting):
+                each.future.cancel()
             raise
         finally:
             # A task refers to its loop, which would else never be forgotten. No callback: one more may come before it.
             queue.workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
-    def _take(self, queue: _Queue[T, R]) -> list[tuple[T, asyncio.Future[R]]]:
+    def _take(self, queue: _Queue[T, R]) -> list[_Waiting[T, R]]:
         """The oldest that somebody still waits for, and those most like it; they leave the queue."""
-        queue.waiting = [each for each in queue.waiting if not each[1].done()]
+        queue.waiting = [each for each in queue.waiting if not each.future.done()]
         if len(queue.waiting) <= self._most:
             taken, queue.waiting = queue.waiting, []
             return taken
-        first = self._size(queue.waiting[0][0])
-        near = sorted(range(len(queue.waiting)), key=lambda place: abs(self._size(queue.waiting[place][0]) - first))
+        first = self._size(queue.waiting[0].one)
+        near = sorted(range(len(queue.waiting)), key=lambda place: abs(self._size(queue.waiting[place].one) - first))
         chosen = set(near[: self._most])
         taken = [each for place, each in enumerate(queue.waiting) if place in chosen]
         queue.waiting = [each for place, each in enumerate(queue.waiting) if place not in chosen]
         return taken
 
-    def _outcomes(self, together: Sequence[T]) -> Sequence[R | Exception]:
-        """What the work gives for each. When it fails for several, each is tried alone and fails alone."""
+    def _outcomes(self, together: Sequence[_Waiting[T, R]]) -> Sequence[R | Exception]:
+        """What the work gives for each. When it fails for several, each is tried alone and fails alone.
+
+        The work belongs to the trace and the deadline of the one that came first.
+        """
         try:
-            return list(self._work(together))
+            return list(together[0].context.run(self._work, [each.one for each in together]))
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who wait
             return [error] if len(together) == 1 else [each for one in together for each in self._outcomes([one])]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting(Generic[T, R]):
+    """One thing to do, who waits for it, and in which context: that of a request, with its trace and its deadline."""
+
+    one: T
+    future: asyncio.Future[R]
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
 
 class _Queue(Generic[T, R]):
     """What one event loop waits for."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self.waiting: list[_Waiting[T, R]] = []
         self.workers: set[asyncio.Task[None]] = set()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import pytest
 
@@ -94,3 +95,20 @@ async def test_who_went_away_is_not_worked_for() -> None:
     assert await stays == "STAYS"
     assert await first == "FIRST"
     assert work.done == [["first"], ["stays"]]
+
+
+async def test_the_work_belongs_to_the_request_that_came_first() -> None:
+    request: ContextVar[str] = ContextVar("request")
+    seen = []
+
+    def work(words: Sequence[str]) -> Sequence[str]:
+        seen.append(request.get())
+        return words
+
+    async def ask(word: str) -> str:
+        request.set(word)
+        return await batcher.run(word)
+
+    batcher: Microbatcher[str, str] = Microbatcher(work, 3)
+    await asyncio.gather(ask("first"), ask("second"))
+    assert seen == ["first"]
