@@ -82,7 +82,12 @@ def american(word: str) -> str:
 
 def stems(text: str) -> list[str]:
     """The stems of all content words and numbers of `text`, in order, stop words left out."""
-    return [stem(word) for word in tokens(text) if word not in STOP_WORDS]
+    return list(_stems(text))
+
+
+@lru_cache(maxsize=2048)  # the decision, the engine and the next question look at the same passages; about 10 MB
+def _stems(text: str) -> tuple[str, ...]:
+    return tuple(stem(word) for word in tokens(text) if word not in STOP_WORDS)
 
 
 @lru_cache(maxsize=4096)
