@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with running_stack(Path(folder), given.nodes) as stack, Tripwire(lambda: stack.children) as tripwire:
             mib = ", ".join(f"{child.name} {child.memory_mib():.0f}" for child in stack.children)
             _say(f"{given.nodes} nodes run after {time.perf_counter() - began:.0f} s; MiB: {mib}")
-            found = [] if given.soak else [_run(row, stack, plan) for row in rows]
+            found = [_run(row, stack, plan) for row in rows if given.rows or not given.soak]
             if given.soak:
                 minutes = asyncio.run(soak(stack, plan, given.soak, given.seed))
                 found.append(
@@ -64,7 +64,13 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos ARGS=…", description=__doc__)
     parser.add_argument("--rows", default="", help="only these, as F1,F5")
     parser.add_argument("--short", action="store_true", help="shorter faults and fewer repetitions")
-    parser.add_argument("--soak", type=float, default=0, metavar="MINUTES", help="instead: random faults for so long")
+    parser.add_argument(
+        "--soak",
+        type=float,
+        default=0,
+        metavar="MINUTES",
+        help="F31: random faults for so long; alone, or after --rows",
+    )
     parser.add_argument("--nodes", type=int, default=3, help="Assistants; each takes 600 MiB")
     parser.add_argument("--rate", type=float, default=4.0, help="callers a second, where a row says nothing else")
     parser.add_argument("--seed", type=int, default=1, help="of the random faults")

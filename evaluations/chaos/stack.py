@@ -141,6 +141,8 @@ def _environment(folder: Path, chroma: int, redis: int, llm: int) -> dict[str, s
         "BANKSIGHT__STORAGE__CHROMA_PORT": str(chroma),
         "VECTOR_DB_HOST": "127.0.0.1",
         "REDIS_URL": f"redis://127.0.0.1:{redis}/0",
+        "CACHE_SECRET": "c" * 64,
+        "BANKSIGHT__LIMITS__USER": "{requests_per_minute: 100000, tokens_per_day: null}",  # asks Redis for every call
         "BANKSIGHT__GENERATION__ENGINE": "openai_compatible",
         "BANKSIGHT__GENERATION__FALLBACK": "[extractive]",
         "BANKSIGHT__GENERATION__BREAKER_REST_SECONDS": "3",  # rows follow each other more quickly than faults do
