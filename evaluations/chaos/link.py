@@ -31,8 +31,11 @@ class Link:
         self.opened = 0
         self._fault: Fault = "none"
         self._writers: set[asyncio.StreamWriter] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=f"link to {target}", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._ended = asyncio.Event()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve()), name=f"link to {target}", daemon=True
+        )
         self._ready = threading.Event()
 
     def start(self) -> Link:
@@ -49,15 +52,16 @@ class Link:
 
     def stop(self) -> None:
         """Reset everything and listen no more."""
-        self._loop.call_soon_threadsafe(self._reset_all)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join(10)
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(asyncio.start_server(self._connection, "127.0.0.1", self.port, backlog=512))
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        server = await asyncio.start_server(self._connection, "127.0.0.1", self.port, backlog=512)
         self._ready.set()
-        self._loop.run_forever()
+        await self._ended.wait()
+        server.close()
+        self._reset_all()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -141,7 +142,7 @@ def _environment(folder: Path, chroma: int, redis: int, llm: int) -> dict[str, s
         "BANKSIGHT__STORAGE__CHROMA_PORT": str(chroma),
         "VECTOR_DB_HOST": "127.0.0.1",
         "REDIS_URL": f"redis://127.0.0.1:{redis}/0",
-        "CACHE_SECRET": "c" * 64,
+        "CACHE_SECRET": secrets.token_hex(32),
         "BANKSIGHT__LIMITS__USER": "{requests_per_minute: 100000, tokens_per_day: null}",  # asks Redis for every call
         "BANKSIGHT__GENERATION__ENGINE": "openai_compatible",
         "BANKSIGHT__GENERATION__FALLBACK": "[extractive]",
