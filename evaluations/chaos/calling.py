@@ -79,7 +79,7 @@ async def call(client: httpx.AsyncClient, entry: Entry, body: dict[str, Any], be
             client.stream("POST", entry.path, json=body, headers=headers, extensions=extensions) as response,
         ):
             status = response.status_code
-            async for chunk in response.aiter_raw():
+            async for chunk in response.aiter_bytes():
                 first = first or time.perf_counter() - started
                 content += chunk
             result, detail, answer = _judged(response, bytes(content), bool(body.get("stream")))

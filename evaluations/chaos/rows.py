@@ -64,10 +64,9 @@ class Load:
         """Calls that ended in an error or in nothing."""
         return [reply for reply in self.replies if reply.result in ("error", "hang")]
 
-    @property
-    def cut(self) -> list[Reply]:
-        """Streams that had begun before the fault and were cut by it: nobody could repeat them."""
-        return [each for each in self.lost if each.first > 0 and each.began <= self.fault_began]
+    def cut(self, moment: float) -> list[Reply]:
+        """Lost streams whose first byte had come before a moment: nobody could repeat them."""
+        return [each for each in self.lost if 0 < each.first <= moment - each.began]
 
     @property
     def wrong(self) -> int:
