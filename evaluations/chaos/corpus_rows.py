@@ -105,6 +105,7 @@ def _on_small_disk(stack: Stack, place: Path) -> Outcome:
     def command(*words: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **(stack.nodes[0].environment), "BANKSIGHT_DATA_DIR": str(place / "data")}
         environment["BANKSIGHT__STORAGE__CHROMA"] = "embedded"
+        del environment["PROMETHEUS_MULTIPROC_DIR"]  # of the node, which has its own
         words = (sys.executable, "-m", "rag.cli", *words)
         return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 

@@ -67,10 +67,9 @@ async def kill_all(stack: Stack, plan: Plan) -> Outcome:
             node.wait()
         started = time.perf_counter() - began
 
-    load = await under_load(stack.nginx.api, plan.rate, down + 40, kill)
-    dead = [
-        each for each in load.during() if each.began > load.fault_began + 1 and each.ended < load.fault_began + down
-    ]
+    load = await under_load(stack.nginx.api, min(2.0, plan.rate), down + _STARTING, kill)
+    first = load.fault_began + killing
+    dead = [each for each in load.replies if first < each.began and each.ended < first + down]
     recovery = load.good_after(load.fault_ended - started)
     slowest = max((each.seconds for each in dead), default=0.0)
     told = all(each.result == "refused" for each in dead)
