@@ -27,7 +27,7 @@ SAMPLED = {  # at temperature 0 random weights write the same word for ever, whi
     "ENGINE": "mistral",
     "SERVING": "service",
     "FALLBACK": "[extractive]",
-    "MAX_TOKENS": "150",
+    "MAX_TOKENS": "100",
     "FIRST_TOKEN_SECONDS": "200",
     "TOKEN_SECONDS": "200",
     "DEADLINE_SECONDS": "220",
