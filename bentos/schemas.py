@@ -225,6 +225,12 @@ class UploadForm(Wire):
     effective_to: date | None = None
 
 
+class LabelRequest(Wire):
+    """The labels that a document has besides those of its source. An empty list takes them all off again."""
+
+    access: list[Label] = Field(max_length=20, description="Labels that a reader must hold too, all of them.")
+
+
 class JobRequest(Wire):
     """Work to be done in the background."""
 

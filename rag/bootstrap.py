@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from rag.domain import Document, DocumentPage, IngestReport, Principal, SearchFilter
-from rag.errors import Busy, IndexMismatch, NotFound
+from rag.errors import Busy, IndexMismatch, NotAllowed, NotFound
 from rag.governance.identity import Authentication, local_principal, open_authentication
 from rag.ingestion import pipeline, removing, uploads
 from rag.ingestion.identity import index_identity
@@ -136,8 +136,11 @@ class Workspace:
     ) -> Document:
         """Store an uploaded file as a source document, pending; `ingest(["uploads"])` makes it searchable.
 
-        Raises `UploadRejected`. The same name in the same collection again is a new version of that document.
+        The same name in the same collection again is a new version of that document. Raises `UploadRejected`, and
+        `NotAllowed` for people of another tenant: what is ingested here belongs to the tenant of the settings.
         """
+        if principal.tenant != self.settings.tenant:
+            raise NotAllowed("documents of your tenant are not kept here; ask your administrator where they are")
         upload = uploads.Upload(
             name, content, title, collection or uploads.DEFAULT_COLLECTION, tuple(access), effective_from, effective_to
         )
@@ -186,6 +189,16 @@ class Workspace:
             else:
                 removing.exclude_document(document, self.stores)
         return document
+
+    def label_document(self, document_id: str, access: Iterable[str], principal: Principal) -> Document:
+        """Make these the labels that people added to a document, besides its source's; counts everywhere at once.
+
+        Raises `NotFound`. The labels stay when the document is read again, or vanishes and comes back.
+        """
+        self.document(document_id, principal)
+        self.registry.set_added_labels(document_id, access, principal.subject)
+        self.catalog.refresh()
+        return self.registry.document(document_id)
 
     def restore_document(self, document_id: str, principal: Principal) -> Document:
         """Let the next ingestion take a deleted document in again."""
@@ -322,6 +335,7 @@ def _open_pipeline(
         catalog=stores.catalog,
         settings=settings,
         page=stores.registry.page,
+        live=stores.registry.live,
         words_only_since=searcher.words_only_since,
         entailment=LLMEntailment(engines[0]) if settings.verification.judge == "engine" else None,
     )

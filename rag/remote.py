@@ -63,6 +63,10 @@ class RemoteWorkspace:
         """Delete a document everywhere."""
         return self._call("DELETE", f"/v1/documents/{document_id}")
 
+    def label_document(self, document_id: str, access: Sequence[str]) -> dict[str, Any]:
+        """Say which labels a document has besides those of its source."""
+        return self._call("PUT", f"/v1/documents/{document_id}/labels", json={"access": list(access)})
+
     def ingest(self, sources: Sequence[str] | None, follow: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Run an ingestion job to its end. `follow` gets the job document twice a second."""
         job = self._call("POST", "/v1/jobs", json={"kind": "ingest", "sources": list(sources) if sources else None})

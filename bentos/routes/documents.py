@@ -110,6 +110,23 @@ async def get_document(document_id: DocumentId, workspace: OpenWorkspace, caller
     return await asyncio.to_thread(workspace.document, document_id, caller)
 
 
+@router.put(
+    "/v1/documents/{document_id}/labels",
+    dependencies=[requires("operator")],
+    response_model=schemas.Document,
+    responses=errors(400, 404, 413),
+)
+async def label_document(
+    document_id: DocumentId, asked: schemas.LabelRequest, workspace: OpenWorkspace, caller: Caller
+) -> Any:
+    """Say which labels a document has besides those of its source.
+
+    It counts on every node within a second, also while documents are ingested, and stays when the document is read
+    again. Labels of the source are taken off at the source.
+    """
+    return await asyncio.to_thread(workspace.label_document, document_id, asked.access, caller)
+
+
 @router.delete(
     "/v1/documents/{document_id}",
     dependencies=[requires("operator")],

@@ -90,3 +90,21 @@ def restore(document_id: str) -> None:
             raise ConfigurationError("stop the running BankSight first; restoring works on the data folder itself")
         title = place.restore_document(document_id, place.principal()).title
     click.echo(f"{title!r} comes back with the next `banksight ingest`")
+
+
+@documents.command()
+@click.argument("document_id")
+@click.argument("labels", nargs=-1)
+def label(document_id: str, labels: tuple[str, ...]) -> None:
+    """Make LABELS those that a document has besides the labels of its source; none takes them all off again.
+
+    It counts within a second on every node, also while documents are ingested, and stays when the document is read
+    again. Labels of the source are taken off in its sidecar.
+    """
+    with workspace_or_remote() as place:
+        found: dict[str, Any] = (
+            place.label_document(document_id, labels)
+            if isinstance(place, RemoteWorkspace)
+            else asdict(place.label_document(document_id, labels, place.principal()))
+        )
+    click.echo(f"{document_id} ({found['title']}) needs: {', '.join(sorted(found['access'])) or 'nothing'}")

@@ -57,6 +57,7 @@ def store(upload: Upload, principal: Principal, data_dir: Path, most_bytes: int,
         status = 415 if error.reason in ("unsupported", "mislabelled") else 422
         raise UploadRejected(str(error), status) from error
     folder = data_dir / "uploads" / upload.collection
+    _refuse_taken(folder / name, principal)
     folder.mkdir(parents=True, exist_ok=True)
     # The sidecar first: a file must never be there without its labels, whatever kills this process.
     _replace(folder / f"{name}.meta.yaml", yaml.safe_dump(_sidecar(upload), allow_unicode=True).encode())
@@ -90,6 +91,16 @@ def _require_allowed(upload: Upload, principal: Principal, most_bytes: int, know
         raise UploadRejected(f"you do not hold the access labels {', '.join(sorted(missing))}, so you cannot set them")
     if upload.effective_from and upload.effective_to and upload.effective_from > upload.effective_to:
         raise UploadRejected("effective_from is after effective_to; the document would never be in force")
+
+
+def _refuse_taken(path: Path, principal: Principal) -> None:
+    """Nobody replaces a file that they may not read, also one that is not indexed yet."""
+    try:
+        said = yaml.safe_load(path.with_name(f"{path.name}.meta.yaml").read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        return
+    if not set(said.get("access", ())) <= principal.clearances:
+        raise UploadRejected("a file of this name is there already and is not yours to replace; rename the file")
 
 
 def delete_file(data_dir: Path, document: Document) -> bool:

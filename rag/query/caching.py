@@ -48,6 +48,9 @@ class Corpus(Protocol):
     def snapshot(self) -> int:
         """The number of the snapshot that answers are given from."""
 
+    def labels(self, principal: Principal) -> list[str]:
+        """The clearances of this principal that make a difference."""
+
     def scopes(self, principal: Principal, narrow: SearchFilter) -> list[str]:
         """What this principal may search: one name for each set of documents with the same labels."""
 
@@ -146,6 +149,7 @@ class CachedAnswers:
             "schema": _SCHEMA,
             "tenant": principal.tenant,
             "scopes": scopes,
+            "labels": corpus.labels(principal),
             "snapshot": snapshot,
             "question": canonical_question(standing.searched),
             "as_of": day.isoformat(),

@@ -7,12 +7,14 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Final, Literal, Protocol
 
 from llama_index.core.llms import LLM
 
 from rag.domain import Answer, AnswerStatus, Citation, Passage, Principal, SearchFilter, SentenceCheck
 from rag.errors import ModelError
+from rag.governance.access import REVOKED, Live, may_read_all, still_readable
 from rag.query import injection, patience
 from rag.query.citations import Citations
 from rag.query.cutting import cut, estimate_tokens
@@ -93,6 +95,7 @@ class QueryPipeline:
         answerability: AnswerabilityModel | None = None,
         entailment: Entailment | None = None,
         words_only_since: Callable[[float], bool] = lambda _: False,
+        live: Live | None = None,
     ) -> None:
         self._searcher = searcher
         self._writers = writers((llm, *fallback), settings.generation)
@@ -100,6 +103,7 @@ class QueryPipeline:
         self._catalog = catalog
         self._settings = settings
         self._page = page
+        self._live = live
         self._own_answerability = answerability
         self._words_only_since = words_only_since
         self._verification = Verification(embedding, settings.verification.arithmetic, entailment)
@@ -293,9 +297,16 @@ class QueryPipeline:
         async with aclosing(self._verification.verdicts(statement, evidence, mode)) as verdicts:
             async for sentence, verdict in verdicts:
                 run.add("verify", time.perf_counter() - began)
-                for event in self._judged(sentence, verdict, evidence, citations, run):
+                open_still = await asyncio.to_thread(self._may_read, evidence, run)
+                decided = verdict if open_still else replace(verdict, supported=False, reason=REVOKED)
+                for event in self._judged(sentence, decided, evidence, citations, run):
                     yield event
                 began = time.perf_counter()
+
+    def _may_read(self, evidence: Sequence[Evidence], run: Run) -> bool:
+        """Whether all that the engine read is still open to whoever asks: a label may have come meanwhile."""
+        read = {each.passage.document_id for each in evidence}
+        return self._live is None or may_read_all(read, run.principal, self._live)
 
     def _judged(
         self,
@@ -325,7 +336,8 @@ class QueryPipeline:
         names = self._catalog.collections(run.principal)
         searched = [name for name in names if not narrow.collections or name in narrow.collections]
         count = self._catalog.count(run.principal, narrow)
-        return refusal_text(run.passages, count, searched, self._settings.refusal.contact)
+        passages = run.passages if self._live is None else still_readable(run.passages, run.principal, self._live)
+        return refusal_text(passages, count, searched, self._settings.refusal.contact)
 
     def _complete(self, run: Run, status: AnswerStatus, reason: str, citations: Sequence[Citation] = ()) -> Completed:
         run.timings["total"] = time.perf_counter() - run.began

@@ -11,6 +11,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from rag.domain import Passage, Principal, SearchFilter
+from rag.governance.access import still_readable
 from rag.models.embedding import MiniLM
 from rag.models.microbatching import Microbatcher
 from rag.query.figures import where_it_stands
@@ -129,7 +130,8 @@ class Searcher:
         for asked, vector, hits in zip(together, vectors, near, strict=True):
             candidates = self._described(self._candidates(asked, vector, hits), asked.question)
             scores = fused(candidates, self._settings.name_weight)
-            found.append(self._passages(candidates, scores, asked.top_k))
+            passages = self._passages(candidates, scores, asked.top_k)
+            found.append(still_readable(passages, asked.principal, self._registry.live))
         return found
 
     def _near(self, together: Sequence[_Asked], vectors: Vector) -> list[list[Hit]]:

@@ -44,7 +44,9 @@ class _View:
 
     snapshot: int
     entries: dict[str, _Entry]
-    by_scope: dict[str, Document]  # any document of the scope: tenant, collection and labels are the same for all
+    # One document for each set of labels that documents of the scope have: people may have added some to a few of them.
+    by_scope: dict[str, tuple[Document, ...]]
+    labels: frozenset[str]  # that some document has
 
 
 class Catalog:
@@ -55,7 +57,7 @@ class Catalog:
         self._today = today
         self._lock = threading.Lock()
         self._looked = 0.0
-        self._view = _View(-1, {}, {})
+        self._view = _View(-1, {}, {}, frozenset())
         self.refresh()
 
     @property
@@ -84,10 +86,14 @@ class Catalog:
                 raise QuestionError(f"unknown collection {name!r}; collections that you may search: {there}")
         return sorted(
             scope
-            for scope, example in self._current().by_scope.items()
-            if principal.may_read(example.tenant, example.access)
-            and (not narrow.collections or example.collection in narrow.collections)
+            for scope, examples in self._current().by_scope.items()
+            if any(principal.may_read(each.tenant, each.access) for each in examples)
+            and (not narrow.collections or examples[0].collection in narrow.collections)
         )
+
+    def labels(self, principal: Principal) -> list[str]:
+        """Those of the principal's clearances that make a difference, because some document has that label."""
+        return sorted(principal.clearances & self._current().labels)
 
     def visible(self, document_id: str, principal: Principal, narrow: SearchFilter) -> bool:
         """True when the principal may read the document, it is in force on the day asked for, and the filter fits."""
@@ -127,7 +133,7 @@ class Catalog:
 
     def collections(self, principal: Principal) -> list[str]:
         """The names of the collections in which the principal may read something."""
-        examples = self._current().by_scope.values()
+        examples = (each for some in self._current().by_scope.values() for each in some)
         return sorted({each.collection for each in examples if principal.may_read(each.tenant, each.access)})
 
     def visible_ids(self, principal: Principal, narrow: SearchFilter) -> list[str]:
@@ -150,7 +156,11 @@ def _load(snapshot: int, documents: list[tuple[Document, str]]) -> _View:
     for document, scope in documents:
         last = min(document.effective_to or date.max, ends.get((document.source, document.uri), date.max))
         entries[document.id] = _Entry(document, scope, document.effective_from or date.min, last)
-    return _View(snapshot, entries, {scope: document for document, scope in documents})
+    by_scope: dict[str, dict[frozenset[str], Document]] = {}
+    for document, scope in documents:
+        by_scope.setdefault(scope, {})[document.access] = document
+    labels = frozenset().union(*(document.access for document, _ in documents))
+    return _View(snapshot, entries, {scope: tuple(some.values()) for scope, some in by_scope.items()}, labels)
 
 
 def _superseded(documents: Iterable[Document]) -> dict[tuple[str, str], date]:

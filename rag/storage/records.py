@@ -88,8 +88,8 @@ def document_values(document: Document, scope: str) -> dict[str, Any]:
     }
 
 
-def document_of(row: Row[Any]) -> Document:
-    """The document of a row."""
+def document_of(row: Row[Any], added: frozenset[str] = frozenset()) -> Document:
+    """The document of a row, whose readers need the labels of its source and those that people added."""
     return Document(
         id=row.id,
         source=row.source,
@@ -100,7 +100,7 @@ def document_of(row: Row[Any]) -> Document:
         media_type=row.media_type,
         fingerprint=row.fingerprint,
         content_hash=row.content_hash,
-        access=frozenset(json.loads(row.access)),
+        access=frozenset(json.loads(row.access)) | added,
         state=cast("DocumentState", row.state),
         effective_from=date.fromisoformat(row.effective_from) if row.effective_from else None,
         effective_to=date.fromisoformat(row.effective_to) if row.effective_to else None,

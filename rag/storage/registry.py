@@ -7,6 +7,7 @@ hold; `journal` lists what they may hold too much.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -16,9 +17,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from rag.domain import Document, DocumentPage
 from rag.errors import NotFound
 from rag.storage.records import StoredChunk, Version, chunk_values, document_of, document_values, stored_chunk_of
-from rag.storage.schema import chunks, documents, jobs, journal, pages, state
+from rag.storage.schema import chunks, documents, jobs, journal, labels, pages, state
 
 _SLICE = 500  # SQLite accepts at most 32,766 variables in a statement, PostgreSQL 65,535
+_NONE: frozenset[str] = frozenset()
 Pair = tuple[str, str]  # (scope, chunk id)
 
 
@@ -64,27 +66,48 @@ class Registry:
         if source is not None:
             query = query.where(documents.c.source == source)
         with self._engine.connect() as connection:
-            return [document_of(row) for row in connection.execute(query)]
+            added = _added(connection)
+            return [document_of(row, added.get(row.id, _NONE)) for row in connection.execute(query)]
 
     def indexed(self) -> list[tuple[Document, str]]:
         """Every document that has a committed version, with its scope."""
         query = select(documents).where(documents.c.state == "indexed")
         with self._engine.connect() as connection:
-            return [(document_of(row), row.scope) for row in connection.execute(query)]
+            added = _added(connection)
+            return [(document_of(row, added.get(row.id, _NONE)), row.scope) for row in connection.execute(query)]
 
     def live(self, document_ids: Iterable[str]) -> dict[str, Document]:
         """Those of the documents that have a committed version, by id."""
-        query = select(documents).where(documents.c.state == "indexed", documents.c.id.in_(list(document_ids)))
+        wanted = list(document_ids)
+        query = select(documents).where(documents.c.state == "indexed", documents.c.id.in_(wanted))
         with self._engine.connect() as connection:
-            return {row.id: document_of(row) for row in connection.execute(query)}
+            rows = connection.execute(query).all()
+            added = _added(connection, wanted)  # after the rows: a label that comes in between counts
+        return {row.id: document_of(row, added.get(row.id, _NONE)) for row in rows}
 
     def document(self, document_id: str) -> Document:
         """One document. Raises `NotFound`."""
         with self._engine.connect() as connection:
             row = connection.execute(select(documents).where(documents.c.id == document_id)).one_or_none()
+            added = _added(connection, [document_id]).get(document_id, _NONE)
         if row is None:
             raise NotFound(f"there is no document {document_id!r}; `banksight documents list` shows those there are")
-        return document_of(row)
+        return document_of(row, added)
+
+    def added_labels(self, document_id: str) -> frozenset[str]:
+        """The labels that people added to a document."""
+        with self._engine.connect() as connection:
+            return _added(connection, [document_id]).get(document_id, _NONE)
+
+    def set_added_labels(self, document_id: str, access: Iterable[str], subject: str) -> int:
+        """Make these the labels that people added to a document. Returns the new snapshot."""
+        now = int(time.time())
+        rows = [{"document_id": document_id, "label": x, "added_by": subject, "added_at": now} for x in sorted(access)]
+        with self._engine.begin() as connection:
+            connection.execute(delete(labels).where(labels.c.document_id == document_id))
+            if rows:
+                connection.execute(insert(labels), rows)
+            return _next_snapshot(connection)
 
     def page(self, document_id: str, number: int) -> DocumentPage:
         """One page of the committed version. Raises `NotFound`."""
@@ -238,6 +261,17 @@ class Registry:
         query = select(jobs.c.body).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit)
         with self._engine.connect() as connection:
             return [json.loads(body) for body in connection.execute(query).scalars()]
+
+
+def _added(connection: Connection, document_ids: Sequence[str] | None = None) -> dict[str, frozenset[str]]:
+    """The labels that people added, by document; of all documents, which are few that have any, or of these."""
+    query = select(labels.c.document_id, labels.c.label)
+    found: dict[str, frozenset[str]] = {}
+    if document_ids is not None:
+        query = query.where(labels.c.document_id.in_(document_ids))
+    for row in connection.execute(query):
+        found[row.document_id] = found.get(row.document_id, _NONE) | {row.label}
+    return found
 
 
 def _owned() -> tuple[tuple[Table, Any], ...]:

@@ -97,6 +97,16 @@ api_keys = Table(
     Column("last_used_at", BigInteger),
 )
 
+# Labels that people added. They narrow what the source says, and stay when the document is read again or comes back.
+labels = Table(
+    "labels",
+    metadata,
+    Column("document_id", String(16), primary_key=True),
+    Column("label", String(64), primary_key=True),
+    Column("added_by", String(255), nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+)
+
 # Tokens that no longer count although they have not expired.
 signed_out = Table(
     "signed_out",
