@@ -198,6 +198,9 @@ class _Corpus:
     def scopes(self, _: Principal, __: SearchFilter) -> list[str]:
         return ["terms"]
 
+    def labels(self, _: Principal) -> list[str]:
+        return []
+
 
 def _versions(ids: Iterable[str]) -> dict[str, Document]:
     document = Document(

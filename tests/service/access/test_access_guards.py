@@ -50,8 +50,8 @@ GUARDS: dict[str, tuple[Any, str, Any]] = {
     "the scopes that a search asks": (Catalog, "scopes", _all_scopes),
     "the catalog's word on each document": (
         Catalog,
-        "visible",
-        lambda self, document_id, *_: bool(self.document(document_id)),
+        "visible_among",
+        lambda self, ids, *_: {each for each in ids if self.document(each)},
     ),
     "the last look at the registry": (rag.query.retrieval, "still_readable", _no_look),
     "the names of collections": (Catalog, "collections", _all_collections),
