@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,10 @@ from rag.settings import OidcSettings, Settings, load_settings
 from rag.storage.database import open_database
 from rag.testing_issuer import FakeIssuer, ec_key, public_entry, rsa_key
 
-NOW = int(time.time())
+
+def now() -> int:
+    """Seconds, when a test runs: it may be collected many minutes before."""
+    return int(time.time())
 
 
 class Clock:
@@ -116,9 +119,9 @@ def _pointing_elsewhere(issuer: FakeIssuer, **header: Any) -> str:
 STRANGER = rsa_key()
 REQUIRED = ("exp", "nbf", "iat", "iss", "aud", "sub")
 BAD: dict[str, Any] = {
-    "expired": lambda i: i.token(exp=NOW - 31),
-    "not yet valid": lambda i: i.token(nbf=NOW + 60),
-    "issued in the future": lambda i: i.token(iat=NOW + 60),
+    "expired": lambda i: i.token(exp=now() - 31),
+    "not yet valid": lambda i: i.token(nbf=now() + 60),
+    "issued in the future": lambda i: i.token(iat=now() + 60),
     "for another audience": lambda i: i.token(aud="chat"),
     "of another issuer": lambda i: i.token(iss="https://elsewhere.example"),
     **{f"without {name}": lambda i, name=name: i.token(**{name: None}) for name in REQUIRED},
@@ -185,12 +188,18 @@ async def test_a_good_token_signs_in(signed: FastAPI, issuer: FakeIssuer, key_id
 
 
 @pytest.mark.parametrize(
-    "claims", [{"exp": NOW - 5}, {"nbf": NOW + 10}, {"iat": NOW + 10}, {"aud": ["x", "banksight-api"]}]
+    "claims",
+    [
+        lambda: {"exp": now() - 5},
+        lambda: {"nbf": now() + 10},
+        lambda: {"iat": now() + 10},
+        lambda: {"aud": ["x", "banksight-api"]},
+    ],
 )
 async def test_clocks_may_differ_a_little_and_audiences_may_be_many(
-    signed: FastAPI, issuer: FakeIssuer, claims: dict[str, Any]
+    signed: FastAPI, issuer: FakeIssuer, claims: Callable[[], dict[str, Any]]
 ) -> None:
-    assert (await _me(signed, issuer.token(**claims))).status_code == 200
+    assert (await _me(signed, issuer.token(**claims()))).status_code == 200
 
 
 async def test_claims_are_found_by_path_and_translated(issuer: FakeIssuer) -> None:
@@ -229,7 +238,7 @@ async def test_signing_out_ends_this_token_and_no_other(signed: FastAPI, issuer:
 
 
 async def test_a_token_without_jti_is_signed_out_by_subject_and_time(signed: FastAPI, issuer: FakeIssuer) -> None:
-    mine, later = issuer.token(jti=None, iat=NOW - 5), issuer.token(jti=None, iat=NOW - 4)
+    mine, later = (issuer.token(jti=None, iat=now() - age) for age in (5, 4))
     async with _caller(signed, mine) as caller:
         assert (await caller.post("/v1/logout")).status_code == 204
     assert [(await _me(signed, token)).status_code for token in (mine, later)] == [401, 200]
@@ -238,11 +247,14 @@ async def test_a_token_without_jti_is_signed_out_by_subject_and_time(signed: Fas
 async def test_a_person_is_signed_out_everywhere_and_may_sign_in_again(
     signed: FastAPI, issuer: FakeIssuer, grants: Grants
 ) -> None:
-    grants.store.sign_out(subject_key("eve"), NOW, NOW + 3600)
+    moment = now()
+    grants.store.sign_out(subject_key("eve"), moment, moment + 3600)
     grants.refresh("now")
-    codes = [(await _me(signed, issuer.token(sub="eve", iat=at))).status_code for at in (NOW - 9, NOW, NOW + 1)]
+    codes = [
+        (await _me(signed, issuer.token(sub="eve", iat=at))).status_code for at in (moment - 9, moment, moment + 1)
+    ]
     assert codes == [401, 401, 200]
-    assert (await _me(signed, issuer.token(sub="ada", iat=NOW - 9))).status_code == 200
+    assert (await _me(signed, issuer.token(sub="ada", iat=moment - 9))).status_code == 200
 
 
 async def test_keys_count_beside_tokens(signed: FastAPI, grants: Grants) -> None:
