@@ -58,6 +58,29 @@ bench-llm: $(VENV)/dev.stamp ## Engines for text generation next to one after th
 chaos: $(VENV)/dev.stamp ## Kill, freeze, fill and corrupt everything under load, and see what callers get (ARGS="--rows F1,F4")
 	@$(BIN)/python -m evaluations.chaos $(ARGS)
 
+##@ Ship it
+export TARGET ?= cpu
+IMAGE ?= all
+IN_IMAGES := . configs/deploy/images/names.sh
+
+.PHONY: bento
+bento: $(VENV)/dev.stamp ## What images are made of, in dist/bentoml (TARGET=cpu, gn6v or cuda: docs/operations.md)
+	@$(IN_IMAGES); mkdir -p dist; \
+	sed "/name: BANKSIGHT_TARGET/{n;s/value: .*/value: $$TARGET/}" bentofile.yaml > dist/bentofile.yaml; \
+	rm -rf "dist/bentoml/bentos/banksight/$$TAG"; \
+	BANKSIGHT_PROFILE=test BENTOML_DO_NOT_TRACK=True BENTOML_HOME=$(CURDIR)/dist/bentoml $(BIN)/python -m bentoml build \
+	  --bentofile dist/bentofile.yaml --version "$$TAG" --label target="$$TARGET" --label revision="$$REVISION" --output tag
+
+.PHONY: image
+image: ## Build images with docker, podman or buildah (IMAGE=backend, ui, chroma or proxy; TARGET as above)
+	@case "$(IMAGE)" in all | backend) $(MAKE) bento ;; esac
+	@configs/deploy/images/build.sh $(IMAGE)
+
+.PHONY: push
+push: ## Push images and print their digests (REGISTRY=…, REGISTRY_USER and REGISTRY_TOKEN from the environment)
+	@configs/deploy/images/push.sh $(IMAGE)
+
+##@ Look after it
 .PHONY: constraints
 constraints: ## Pin again: the newest versions that pyproject.toml allows, from a fresh environment (needs network)
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; $(PYTHON) -m venv "$$folder"; \

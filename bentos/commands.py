@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -31,6 +31,7 @@ def serve(host: str | None, port: int | None) -> int:
             os.environ[f"BANKSIGHT__SERVER__{name}"] = str(value)  # the workers read the configuration themselves
     settings = load_settings()
     require_protected_and_free(settings)
+    require_right_card(settings, os.environ)
     with _folder_of_this_start(settings.data_dir) as folder:
         os.environ["BENTOML_HOME"] = os.environ.get("BENTOML_HOME") or str(folder)
         failure = folder / "failure.json"
@@ -54,6 +55,19 @@ def require_protected_and_free(settings: Settings) -> None:
             probe.bind((server.host, server.port))
         except OSError as error:
             raise _port_refused(settings, error) from error
+
+
+def require_right_card(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Raise `ModelError` where a model is to run, and the software was built for other cards than this machine has."""
+    from bentos.targets import refuse_wrong_build, refuse_wrong_card, target_of  # noqa: PLC0415
+    from rag.operations.installed import this_machine  # noqa: PLC0415
+    from rag.operations.model_findings import needs_a_model  # noqa: PLC0415
+
+    target = target_of(environment)
+    if target and needs_a_model(settings):
+        machine = this_machine()
+        refuse_wrong_build(target, machine.torch_cuda)
+        refuse_wrong_card(target, machine)
 
 
 def _port_refused(settings: Settings, error: OSError) -> ConfigurationError:

@@ -144,7 +144,7 @@ def _memory(card: Card, _: Machine, load: Load) -> str | None:
 
 def _install(card: Card, machine: Machine) -> str:
     """The build for this card and driver, and the driver first where no build would do."""
-    driver, cuda = _major(machine.driver), _build_for(card.capability, _major(machine.driver))
+    driver, cuda = _major(machine.driver), build_for(card.capability, machine.driver)
     first = ""
     if driver < (least := _LEAST_DRIVER[_major(cuda)]):
         first = f"update the driver to {least} or newer, then "
@@ -154,10 +154,11 @@ def _install(card: Card, machine: Machine) -> str:
     return f"{first}install the CUDA {cuda} build of torch, from PyTorch's {tag} index: `{command}`"
 
 
-def _build_for(capability: Capability, driver: int) -> str:
+def build_for(capability: Capability, driver: str | None) -> str:
+    """The CUDA version of the build of torch that a card and its driver want."""
     if capability < _TURING:
         return "12.6"
-    if driver >= _LEAST_DRIVER[13]:
+    if _major(driver) >= _LEAST_DRIVER[13]:
         return "13.0"
     return "12.8" if capability >= _BLACKWELL else "12.6"
 

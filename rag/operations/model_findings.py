@@ -13,7 +13,7 @@ def model_finding(settings: Settings) -> Finding:
     """By size, because hashing 14.5 GB is not for one screen; a start hashes all of it."""
     manifest = manifest_of(MISTRAL)
     place = find_place(manifest, settings)
-    needed = _needs_a_model(settings)
+    needed = needs_a_model(settings)
     name = manifest.repository.partition("/")[2]
     if place is None:
         text = f"{name} is not here"
@@ -31,7 +31,7 @@ def card_finding(settings: Settings, machine: Machine) -> Finding:
     found = judge(machine, Load())
     if found.fits:
         return Finding("gpu", "ok", found.text)
-    if not _needs_a_model(settings):
+    if not needs_a_model(settings):
         return Finding("gpu", "ok", f"{found.text}; the configured engine needs no card")
     if not machine.cards:
         slow = "the model would run on the processor, slowly; BANKSIGHT__GENERATION__ENGINE=extractive needs no card"
@@ -39,7 +39,8 @@ def card_finding(settings: Settings, machine: Machine) -> Finding:
     return Finding("gpu", _missing(settings), f"{found.text}; or set BANKSIGHT__GENERATION__ENGINE=extractive")
 
 
-def _needs_a_model(settings: Settings) -> bool:
+def needs_a_model(settings: Settings) -> bool:
+    """Whether an engine that runs a model in our own processes is configured, also as a fallback."""
     return not {"mistral", "huggingface"}.isdisjoint((settings.generation.engine, *settings.generation.fallback))
 
 

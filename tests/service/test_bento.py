@@ -59,7 +59,8 @@ def test_bento_holds_the_allow_list_and_nothing_else(bento: Path) -> None:
     templates = {str(path.relative_to(ROOT)) for path in (ROOT / "rag/query/templates").glob("*.txt")}
     manifests = {str(path.relative_to(ROOT)) for path in (ROOT / "rag/models/manifests").glob("*.json")}
     configs = {str(path.relative_to(ROOT)) for path in (ROOT / "configs").glob("*.yaml")}
-    assert packed == meant | templates | manifests | configs | DATA_FILES
+    targets = {str(path.relative_to(ROOT)) for path in (ROOT / "bentos/targets").glob("*.txt")}
+    assert packed == meant | templates | manifests | configs | targets | DATA_FILES
     assert templates
     assert manifests
 
@@ -71,7 +72,7 @@ def test_every_data_file_of_the_packages_is_packed(bento: Path) -> None:
         path.relative_to(ROOT)
         for package in PACKED_PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.is_file() and (path.suffix not in known or "templates" in path.parts)
+        if path.is_file() and (path.suffix not in known or {"templates", "targets"} & set(path.parts))
     }
     assert {str(path) for path in data if not (bento / "src" / path).is_file()} == set()
 

@@ -1,0 +1,43 @@
+# API nodes and the ingestion worker, from a bento that `make bento` built. configs/deploy/images/build.sh calls this.
+ARG BASE=docker.io/library/python:3.11.13-slim-bookworm
+FROM ${BASE} AS packages
+ARG TARGET
+COPY env/python/requirements.txt src/bentos/targets /build/
+# PIP_EXTRA_INDEX_URL comes from whoever builds and is in no layer of the result.
+ARG PIP_EXTRA_INDEX_URL
+RUN python3 -m venv /opt/banksight \
+ && /opt/banksight/bin/python -m pip install --no-cache-dir --no-compile --only-binary :all: \
+      --constraint /build/${TARGET}.txt --requirement /build/requirements.txt \
+ && /opt/banksight/bin/python -m pip uninstall --yes pip setuptools
+COPY sbom.py /build/
+RUN mkdir -p /opt/banksight/share && /opt/banksight/bin/python /build/sbom.py > /opt/banksight/share/sbom.cdx.json
+COPY src /opt/banksight/app
+RUN cd /opt/banksight/app && BANKSIGHT_TARGET=${TARGET} /opt/banksight/bin/python -m bentos.targets
+
+FROM ${BASE}
+ARG TARGET
+ARG VERSION
+ARG REVISION
+LABEL org.opencontainers.image.title="banksight-backend" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      banksight.target="${TARGET}" \
+      banksight.sbom="/opt/banksight/share/sbom.cdx.json"
+# Numbers, because Kubernetes cannot tell from a name that it is not root.
+RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin banksight \
+ && install -d -o 10001 -g 10001 /var/lib/banksight /corpus /weights
+COPY --from=packages /opt/banksight /opt/banksight
+COPY --chmod=0755 banksight serve.sh ingest.sh /usr/local/bin/
+# The slim base lacks the two variables by which the container runtime hands over a card.
+ENV PATH=/opt/banksight/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
+    PYTHONPATH=/opt/banksight/app PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    BANKSIGHT_PROFILE=production BANKSIGHT_TARGET=${TARGET} BANKSIGHT_DATA_DIR=/var/lib/banksight \
+    BENTOML_DO_NOT_TRACK=True ANONYMIZED_TELEMETRY=False HF_HUB_DISABLE_TELEMETRY=1 \
+    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    HOME=/tmp
+USER 10001:10001
+WORKDIR /tmp
+VOLUME ["/var/lib/banksight"]
+EXPOSE 3000
+STOPSIGNAL SIGTERM
+CMD ["serve.sh"]

@@ -1,0 +1,32 @@
+# The chat: Chainlit and our package `ui`, which imports nothing else of ours.
+ARG BASE=docker.io/library/python:3.11.13-slim-bookworm
+FROM ${BASE} AS packages
+COPY constraints.txt /build/
+ARG PIP_EXTRA_INDEX_URL
+RUN python3 -m venv /opt/banksight \
+ && /opt/banksight/bin/python -m pip install --no-cache-dir --no-compile --only-binary :all: \
+      --constraint /build/constraints.txt chainlit click httpx pydantic \
+ && /opt/banksight/bin/python -m pip uninstall --yes pip setuptools
+COPY sbom.py /build/
+RUN mkdir -p /opt/banksight/share && /opt/banksight/bin/python /build/sbom.py > /opt/banksight/share/sbom.cdx.json
+COPY ui /opt/banksight/app/ui
+
+FROM ${BASE}
+ARG VERSION
+ARG REVISION
+LABEL org.opencontainers.image.title="banksight-ui" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      banksight.sbom="/opt/banksight/share/sbom.cdx.json"
+RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin banksight \
+ && install -d -o 10001 -g 10001 /var/lib/banksight
+COPY --from=packages /opt/banksight /opt/banksight
+ENV PATH=/opt/banksight/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/opt/banksight/app PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    BANKSIGHT_DATA_DIR=/var/lib/banksight HOME=/tmp
+USER 10001:10001
+WORKDIR /tmp
+VOLUME ["/var/lib/banksight"]
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+CMD ["python", "-c", "from ui.commands import ui; ui()", "--host", "0.0.0.0"]
