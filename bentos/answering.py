@@ -43,6 +43,7 @@ async def answer_events(workspace: Workspace, asked: AskRequest, caller: Princip
 def _log(answer: Answer) -> None:
     fields = {
         "answer_id": answer.id,
+        "receipt_id": answer.receipt_id,
         "status": answer.status,
         "citations": len(answer.citations),
         "engine": answer.engine,

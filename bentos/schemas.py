@@ -158,6 +158,7 @@ class Answer(Wire):
     prompt_version: str
     snapshot: int
     cached: bool
+    receipt_id: str
     timings: dict[str, float]
     tokens: dict[str, int]
 
@@ -307,6 +308,26 @@ class Person(Wire):
     tenant: str
     roles: list[str]
     clearances: list[str] = Field(description="The access labels that this person holds.")
+
+
+class AuditRecord(Wire):
+    """One line of the audit trail. `prev` is the MAC of the line before it in its chain."""
+
+    chain: str
+    seq: int
+    id: str
+    at: str
+    kind: str
+    who: str
+    prev: str
+    body: dict[str, Any]
+
+
+class Receipt(Wire):
+    """What was recorded of one answer or action, in order."""
+
+    id: str
+    records: list[AuditRecord]
 
 
 class Health(Wire):

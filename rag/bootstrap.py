@@ -14,7 +14,10 @@ from typing import Literal
 
 from rag.domain import Document, DocumentPage, IngestReport, Principal, SearchFilter
 from rag.errors import Busy, IndexMismatch, NotAllowed, NotFound
+from rag.governance.audit_lines import digest
 from rag.governance.identity import Authentication, local_principal, open_authentication
+from rag.governance.receipts import Receipts, RecordedAnswers, note_configuration, open_receipts, recorded_answers
+from rag.governance.recorded_sign_in import recorded_authentication
 from rag.ingestion import pipeline, removing, uploads
 from rag.ingestion.identity import index_identity
 from rag.ingestion.run import Progress, Rules, Source, Stores
@@ -26,7 +29,7 @@ from rag.models.llms import close_llm, open_llm
 from rag.models.places import verified_folder
 from rag.operations.consistency import Consistency, check
 from rag.operations.recorded import INGESTED, record
-from rag.query.caching import CachedAnswers, open_cached_answers
+from rag.query.caching import open_cached_answers
 from rag.query.entailment import LLMEntailment
 from rag.query.patience import patient
 from rag.query.pipeline import QueryPipeline
@@ -58,7 +61,8 @@ class Workspace:
     sentences: MiniLM  # for comparing sentences with a question
     searcher: Searcher
     pipeline: QueryPipeline
-    answers: CachedAnswers | QueryPipeline  # the pipeline, behind the answers that it gave already
+    answers: RecordedAnswers  # the pipeline, behind the answers that it gave already, with receipts
+    receipts: Receipts
     redis: RedisConnection | None
     authentication: Authentication
     opened_at: float
@@ -145,7 +149,11 @@ class Workspace:
             name, content, title, collection or uploads.DEFAULT_COLLECTION, tuple(access), effective_from, effective_to
         )
         known = {source.collection for source in self.settings.sources} | {uploads.DEFAULT_COLLECTION}
-        return uploads.store(upload, principal, self.settings.data_dir, self.settings.server.max_upload_bytes, known)
+        most = self.settings.server.max_upload_bytes
+        with self.receipts.action("upload", principal, sha256=digest(content), size=len(content)) as outcome:
+            stored = uploads.store(upload, principal, self.settings.data_dir, most, known)
+            outcome["document_id"] = stored.id
+        return stored
 
     def documents(self, principal: Principal) -> list[Document]:
         """The documents that this principal may know of, by title.
@@ -183,7 +191,7 @@ class Workspace:
         Raises `NotFound`, and `Busy` while documents are being ingested.
         """
         document = self.document(document_id, principal)
-        with self._alone():
+        with self._alone(), self.receipts.action("deletion", principal, **_named(document)):
             if uploads.delete_file(self.settings.data_dir, document):
                 removing.remove_documents([document], self.stores)
             else:
@@ -205,7 +213,7 @@ class Workspace:
         document = self.document(document_id, principal)
         if document.state != "excluded":
             raise NotFound(f"document {document_id!r} was not deleted, so there is nothing to restore")
-        with self._alone():
+        with self._alone(), self.receipts.action("restoration", principal, **_named(document)):
             removing.remove_documents([document], self.stores)
         return document
 
@@ -241,6 +249,7 @@ class Workspace:
         for llm in self.pipeline.engines:
             close_llm(llm)
         self.authentication.close()
+        self.receipts.close()
         self.stores.lexical.close()
         self.stores.vectors.close()
         self.stores.registry.close()
@@ -298,9 +307,13 @@ def open_workspace(
             settings.retrieval, settings.collections,
         )  # fmt: skip
         answering = _open_pipeline(searcher, stores, sentences, settings, generator)
-        authentication = open_authentication(settings, database)
+        receipts = open_receipts(settings, database)
+        undo.callback(receipts.close)
+        authentication = recorded_authentication(open_authentication(settings, database), receipts)
         redis = open_redis(settings.redis)
-        answers = open_cached_answers(answering, stores, redis, embedding.fingerprint, settings)
+        cached = open_cached_answers(answering, stores, redis, embedding.fingerprint, settings)
+        answers = recorded_answers(cached, receipts, settings, embedding.fingerprint)
+        note_configuration(settings, receipts, registry)
         ownership.announce(url)
         undo.pop_all()
         return Workspace(
@@ -313,11 +326,16 @@ def open_workspace(
             searcher,
             answering,
             answers,
+            receipts,
             redis,
             authentication,
             time.monotonic(),
             threading.Lock(),
         )
+
+
+def _named(document: Document) -> dict[str, str]:
+    return {"document_id": document.id, "content_sha256": document.content_hash}
 
 
 def _open_pipeline(

@@ -13,6 +13,7 @@ from connectors.errors import ConnectorError
 from rag.errors import BankSightError, ModelError
 
 _OURS = {
+    "audit": "rag.commands.audit:audit",
     "ask": "rag.commands.ask:ask",
     "doctor": "rag.commands.doctor:doctor",
     "documents": "rag.commands.documents:documents",

@@ -149,6 +149,7 @@ class Answer:
     prompt_version: str = ""
     snapshot: int = 0
     cached: bool = False
+    receipt_id: str = ""
     timings: dict[str, float] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
 

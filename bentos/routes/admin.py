@@ -8,11 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from bentos import schemas
-from bentos.contract import errors
-from bentos.principals import requires
+from bentos.contract import OpenWorkspace, errors
+from bentos.principals import Caller, requires
 from bentos.problems import Problem
 from rag.errors import ConfigurationError
-from rag.operations.reloading import Reloading
+from rag.operations.reloading import Reload, Reloading
 
 router = APIRouter(tags=["Operations"])
 
@@ -23,13 +23,20 @@ router = APIRouter(tags=["Operations"])
     response_model=schemas.Reload,
     responses=errors(409),
 )
-async def reload(request: Request) -> Any:
+async def reload(request: Request, workspace: OpenWorkspace, caller: Caller) -> Any:
     """Read configuration and prompt templates again. What may change at run time counts from the next question on.
 
     409, and nothing has changed, when what was found is not valid.
     """
     reloading: Reloading = request.app.state.reloading
+
+    def recorded() -> Reload:
+        with workspace.receipts.action("configuration", caller) as outcome:
+            found = reloading.reload()
+            outcome |= {"changed": list(found.changed), "prompt_version": found.prompt_version}
+            return found
+
     try:
-        return await asyncio.to_thread(reloading.reload)
+        return await asyncio.to_thread(recorded)
     except ConfigurationError as error:
         raise Problem(409, error.code, f"Nothing was changed: {error}.") from error

@@ -45,7 +45,7 @@ def _ask_here(workspace: Any, question: str, collections: tuple[str, ...], day: 
     from rag.query.events import AskRequest  # noqa: PLC0415
 
     request = AskRequest(question=question, narrow=SearchFilter(as_of=day, collections=collections))
-    return asdict(asyncio.run(workspace.pipeline.ask(request, workspace.principal())))
+    return asdict(asyncio.run(workspace.answers.ask(request, workspace.principal())))
 
 
 def _show(answer: dict[str, Any]) -> None:

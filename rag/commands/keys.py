@@ -17,6 +17,7 @@ from rag.settings import Settings, load_settings
 from rag.settings.identity import ROLES
 
 if TYPE_CHECKING:
+    from rag.domain import Principal
     from rag.governance.keys import ApiKey, KeyStore
 
 _SHOWN_ONCE = "This is the only time that the key is shown. Send it as `Authorization: Bearer KEY`."
@@ -49,8 +50,10 @@ def create(name: str, *, as_json: bool, **chosen: Any) -> None:
         frozenset(chosen["clearances"]),
     )
     days = chosen["days"] or settings.identity.keys.days
-    with _store(settings) as store:
-        _tell(*store.create(name, principal, days * 86_400), as_json)
+    with _store(settings) as store, _recorded(settings, store, principal, "create") as outcome:
+        key, text = store.create(name, principal, days * 86_400)
+        outcome["key"] = key.id
+    _tell(key, text, as_json)
     if settings.identity.mode == "none":
         click.secho("identity.mode is none: no key is asked for until it is api_key or oidc.", fg="yellow", err=True)
 
@@ -84,16 +87,20 @@ def rotate(key_id: str, *, days: int | None, overlap_hours: float | None, as_jso
     settings = load_settings()
     chosen = settings.identity.keys
     hours = chosen.overlap_hours if overlap_hours is None else overlap_hours
-    with _store(settings) as store:
-        _tell(*store.rotate(key_id, (days or chosen.days) * 86_400, hours * 3600), as_json)
+    with _store(settings) as store, _recorded(settings, store, store.get(key_id).principal, "rotate") as outcome:
+        key, text = store.rotate(key_id, (days or chosen.days) * 86_400, hours * 3600)
+        outcome |= {"key": key.id, "old_key": key_id}
+    _tell(key, text, as_json)
 
 
 @keys.command()
 @click.argument("key_id")
 def revoke(key_id: str) -> None:
     """End a key, on every node within a second."""
-    with _store(load_settings()) as store:
+    settings = load_settings()
+    with _store(settings) as store, _recorded(settings, store, store.get(key_id).principal, "revoke") as outcome:
         key = store.revoke(key_id)
+        outcome["key"] = key.id
     click.echo(f"revoked {key.id} ({key.name})")
 
 
@@ -101,11 +108,14 @@ def revoke(key_id: str) -> None:
 @click.argument("subject")
 def sign_out(subject: str) -> None:
     """End all keys of SUBJECT, and all of that person's access tokens that were issued until now."""
+    from rag.domain import Principal  # noqa: PLC0415
     from rag.governance.tokens import subject_key  # noqa: PLC0415
 
     now = int(time.time())
-    with _store(load_settings()) as store:
-        ended = store.revoke_all(subject)
+    settings = load_settings()
+    person = Principal(subject, settings.tenant)
+    with _store(settings) as store, _recorded(settings, store, person, "sign_out") as outcome:
+        ended = outcome["keys"] = store.revoke_all(subject)
         store.sign_out(subject_key(subject), now, now + _LONGEST_TOKEN_SECONDS)
     click.echo(f"signed out {subject}: {ended} keys ended, access tokens issued until now are refused")
 
@@ -124,6 +134,21 @@ def _store(settings: Settings) -> Iterator[KeyStore]:
         yield open_key_store(settings, database)
     finally:
         database.dispose()
+
+
+@contextmanager
+def _recorded(settings: Settings, store: KeyStore, person: Principal, change: str) -> Iterator[dict[str, Any]]:
+    """A receipt for a change of what somebody may do, made by the owner of this machine."""
+    from rag.governance.identity import local_principal  # noqa: PLC0415
+    from rag.governance.receipts import open_receipts  # noqa: PLC0415
+
+    receipts = open_receipts(settings, store.engine)
+    try:
+        rights = {"roles_given": sorted(person.roles), "of": receipts.subjects.of(person).pseudonym}
+        with receipts.action("role_change", local_principal(settings), change=change, **rights) as outcome:
+            yield outcome
+    finally:
+        receipts.close()
 
 
 def _tell(key: ApiKey, text: str, as_json: bool) -> None:  # noqa: FBT001  passed on from the option

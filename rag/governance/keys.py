@@ -76,7 +76,7 @@ class KeyStore:
     """The keys and sign-outs in the registry's database. Every change counts in every process within a second."""
 
     def __init__(self, engine: Engine, pepper: bytes, now: Callable[[], float] = time.time) -> None:
-        self._engine = engine
+        self.engine = engine
         self._pepper = pepper
         self._now = now
 
@@ -88,7 +88,7 @@ class KeyStore:
             key_id, name, principal.subject, principal.tenant, principal.roles, principal.clearances,
             digest_of(key_id, secret, self._pepper), now, now + int(seconds),
         )  # fmt: skip
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             connection.execute(insert(api_keys).values(_values(key)))
             _changed(connection)
         return key, f"bsk_{key_id}.{secret}"
@@ -100,7 +100,7 @@ class KeyStore:
         if old.state(now) != "active":
             raise NotFound(f"key {key_id} is {old.state(now)}; make a new one with `banksight keys create`")
         successor = self.create(old.name, old.principal, seconds)
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             ends = min(old.expires_at, now + int(overlap_seconds))
             connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(expires_at=ends))
             _changed(connection)
@@ -111,7 +111,7 @@ class KeyStore:
         key = self.get(key_id)
         if key.revoked_at is None:
             key = replace(key, revoked_at=int(self._now()))
-            with self._engine.begin() as connection:
+            with self.engine.begin() as connection:
                 connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=key.revoked_at))
                 _changed(connection)
         return key
@@ -120,14 +120,14 @@ class KeyStore:
         """End every key of a subject. Returns how many still counted."""
         now = int(self._now())
         mine = (api_keys.c.subject == subject) & api_keys.c.revoked_at.is_(None) & (api_keys.c.expires_at > now)
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             ended = connection.execute(update(api_keys).where(mine).values(revoked_at=now)).rowcount
             _changed(connection)
         return ended
 
     def sign_out(self, key: str, issued_until: int, expires_at: int) -> None:
         """Refuse the tokens that `key` stands for and that were issued at `issued_until` or before."""
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             connection.execute(delete(signed_out).where(signed_out.c.expires_at < int(self._now())))
             connection.execute(delete(signed_out).where(signed_out.c.key == key))
             row = {"key": key, "issued_until": issued_until, "expires_at": expires_at}
@@ -136,7 +136,7 @@ class KeyStore:
 
     def get(self, key_id: str) -> ApiKey:
         """One key. Raises `NotFound`."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             row = connection.execute(select(api_keys).where(api_keys.c.id == key_id)).one_or_none()
         if row is None:
             raise NotFound(f"there is no key {key_id!r}; `banksight keys list` shows those there are")
@@ -144,23 +144,23 @@ class KeyStore:
 
     def all(self) -> list[ApiKey]:
         """Every key, the newest last."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             rows = connection.execute(select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id))
             return [_key_of(row) for row in rows]
 
     def sign_outs(self) -> dict[str, int]:
         """Until when tokens must have been issued to be refused, by what they stand for."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return {row.key: row.issued_until for row in connection.execute(select(signed_out))}
 
     def generation(self) -> str:
         """A text that is another one after every change to keys or sign-outs."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return str(connection.execute(select(state.c.value).where(state.c.key == GRANTS)).scalar_one())
 
     def used(self, key_ids: Iterable[str]) -> None:
         """Note that these keys were used now."""
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             mine = api_keys.c.id.in_(list(key_ids))
             connection.execute(update(api_keys).where(mine).values(last_used_at=int(self._now())))
 
@@ -174,14 +174,21 @@ def read_pepper(configured: str, data_dir: Path) -> bytes:
 
     Raises `ConfigurationError`.
     """
+    return read_secret(configured, data_dir / _PEPPER_FILE, "identity.keys.pepper", "any key can be checked")
+
+
+def read_secret(configured: str, path: Path, setting: str, needed: str) -> bytes:
+    """The configured secret, or that of the file, which is made where it is missing. Raises `ConfigurationError`.
+
+    Errors say that without the file nothing of `needed` holds, and which `setting` takes its place.
+    """
     if configured:
         return configured.encode()
-    path = data_dir / _PEPPER_FILE
     try:
         if not path.exists():
-            data_dir.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             # Complete or not there at all, whoever else does this now.
-            fresh = data_dir / f"{_PEPPER_FILE}.{uuid.uuid4().hex}"
+            fresh = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
             fresh.touch(mode=0o600)
             fresh.write_text(secrets.token_hex(32), encoding="ascii")
             with suppress(FileExistsError):
@@ -190,8 +197,8 @@ def read_pepper(configured: str, data_dir: Path) -> bytes:
         return path.read_text(encoding="ascii").strip().encode()
     except OSError as error:
         raise ConfigurationError(
-            f"the file {path}, without which no key can be checked, cannot be read ({error.strerror}); "
-            "restore it, or set identity.keys.pepper"
+            f"the file {path} cannot be read ({error.strerror}), and only with it {needed}; "
+            f"restore it, or set {setting}"
         ) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -374,8 +375,10 @@ def _outcome(run: Run, withheld: int) -> tuple[AnswerStatus, str]:
 
 
 def _shown(passage: Passage) -> dict[str, Any]:
-    """What the retrieve stage shows of a passage: where it is, not what it says."""
+    """What the retrieve stage shows of a passage: where it is and its digest, not what it says."""
     return {
+        "chunk_id": passage.chunk_id,
+        "sha256": hashlib.sha256(passage.text.encode("utf-8", "surrogatepass")).hexdigest(),
         "document_id": passage.document_id,
         "title": passage.title,
         "section": passage.section,

@@ -32,6 +32,7 @@ from rag.settings.corpus import (
 )
 from rag.settings.files import from_environment, merge, read_yaml
 from rag.settings.generation import GenerationSettings
+from rag.settings.governance import AuditSettings
 from rag.settings.identity import IdentitySettings
 from rag.settings.limits import AdmissionSettings, LimitSettings
 from rag.settings.observing import LoggingSettings, MetricsSettings, TracingSettings
@@ -70,6 +71,7 @@ class Settings(Section):
     admission: AdmissionSettings
     limits: LimitSettings
     identity: IdentitySettings
+    audit: AuditSettings
     logging: LoggingSettings
     tracing: TracingSettings
     metrics: MetricsSettings
@@ -101,6 +103,23 @@ class Settings(Section):
     def hides_internal_paths(self) -> bool:
         """Whether metrics and the API's documentation are for the private network only: `bentos/internal.py`."""
         return self.metrics.readers == "private_network" or self.identity.mode != "none"
+
+    @property
+    def audit_dir(self) -> Path:
+        """The folder of the audit trail."""
+        return self.root / Path(self.audit.dir).expanduser() if self.audit.dir else self.data_dir / "audit"
+
+    @property
+    def audit_spool_dir(self) -> Path:
+        """The folder where its lines wait while it cannot be written."""
+        chosen = self.audit.spool_dir
+        return self.root / Path(chosen).expanduser() if chosen else self.data_dir / "audit-spool"
+
+    @property
+    def anchor_dir(self) -> Path:
+        """The folder of its signed heads."""
+        chosen = self.audit.anchor_dir
+        return self.root / Path(chosen).expanduser() if chosen else self.audit_dir / "anchors"
 
     @property
     def log_dir(self) -> Path | None:

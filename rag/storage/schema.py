@@ -115,3 +115,13 @@ signed_out = Table(
     Column("issued_until", BigInteger, nullable=False),  # tokens issued at this second or before
     Column("expires_at", BigInteger, nullable=False),  # when the row may go, because all such tokens have expired
 )
+
+# Under these keys the audit trail hides who asked and what. Without its key, nobody can tell whose a record is.
+subject_keys = Table(
+    "subject_keys",
+    metadata,
+    Column("name", String(64), primary_key=True),  # HMAC-SHA-256 of tenant and subject
+    Column("wrapped", String(128), nullable=False),  # the key under AES-256-GCM, base64
+    Column("pseudonym", String(32), nullable=False, index=True),  # as in the records
+    Column("created_at", BigInteger, nullable=False),  # seconds since 1970
+)
