@@ -3,34 +3,69 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
+import time
 import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 import chainlit as cl
+from chainlit.config import config
 from chainlit.server import app as server
 from chainlit.server import get_html_template, sio
+from chainlit.types import ThreadDict
 from chainlit.user import User
+from starlette.routing import Route
 
 from ui import wording
 from ui.client import ApiClient
 from ui.conversation import Conversation, FailedQuestion
 from ui.documents import document_routes
-from ui.errors import BackendError
+from ui.errors import BackendError, BackendFailed
+from ui.guests import GUEST, forgotten_since, newcomer
+from ui.history.database import open_database
+from ui.history.layer import ConversationLayer
+from ui.history.store import ConversationStore
+from ui.opinions import feedback_routes
 from ui.panel import open_panel
 from ui.protection import Protection, content_security_policy, same_origin
-from ui.replying import ASK_AGAIN, OPEN_SOURCE, reply
+from ui.replying import ASK_AGAIN, OPEN_SOURCE, reply, source_buttons
+from ui.resuming import answers, recalled
+from ui.sessions import Identify, Sessions
 from ui.settings import UiSettings
-from ui.sockets import repeating_what_was_missed, stop
+from ui.sockets import believing_only_the_text, repeating_what_was_missed, stop
 from ui.starters import STARTERS
 
 log = logging.getLogger("ui.app")
-for noisy in ("chainlit", "httpx"):
+for noisy in ("alembic", "chainlit", "httpx"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
 
 settings = UiSettings.from_environment(os.environ)
 client = ApiClient(settings)
 
+
+def keep_conversations(database_url: str) -> None:
+    """Conversations in a database. Nobody needs to sign in: the chat does it by itself, as `ui.guests` says."""
+    store = ConversationStore(open_database(database_url))
+    layer, sessions = ConversationLayer(store), Sessions(store, time.time)
+    cl.data_layer(lambda: layer)
+    server.router.routes[:0] = [*feedback_routes(layer), Route("/logout", sessions.log_out, methods=["POST"])]
+    server.add_middleware(Identify, sessions=sessions)
+
+    @cl.header_auth_callback
+    async def sign_in(headers: Mapping[str, str]) -> User:
+        gone = forgotten_since(datetime.now(UTC), config.project.user_session_timeout)
+        await asyncio.to_thread(store.delete_users, GUEST, gone)
+        return User(identifier=newcomer(headers, listens_on_loopback=settings.ui_listens == "loopback"))
+
+
+if settings.ui_database_url:
+    keep_conversations(settings.ui_database_url)
+sio.on("client_message", believing_only_the_text(sio.handlers["/"]["client_message"], new=True))
+sio.on("edit_message", believing_only_the_text(sio.handlers["/"]["edit_message"], new=False))
 server.router.routes[:0] = document_routes(client)  # before Chainlit's catch-all route
 server.add_middleware(Protection, policy=content_security_policy(get_html_template("")))
 sio.eio.cors_allowed_origins = same_origin
@@ -56,7 +91,35 @@ async def begin_conversation() -> None:
     cl.user_session.set("conversation", Conversation())
 
 
+def failing_kindly(handler: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """A handler whose errors reach the log only: Chainlit would send their text to the browser."""
+
+    @functools.wraps(handler)
+    async def handled(*given: Any, **named: Any) -> None:
+        try:
+            await handler(*given, **named)
+        except Exception as problem:  # noqa: BLE001 - see above
+            reference = uuid.uuid4().hex[:8]
+            log.error("failed: reference=%s kind=%s in %s", reference, type(problem).__name__, handler.__name__)
+            failed = cl.Message(content=wording.failure(BackendFailed(""), reference))
+            failed.is_error = True
+            await failed.send()
+
+    return handled
+
+
+@cl.on_chat_resume
+@failing_kindly
+async def resume_conversation(thread: ThreadDict) -> None:
+    """Take up a stored conversation: what was said counts again, and its sources open again."""
+    cl.user_session.set("conversation", recalled(thread["steps"]))
+    for message_id, answer in answers(thread["steps"]):
+        for button in source_buttons(answer):
+            await button.send(for_id=message_id)
+
+
 @cl.on_message
+@failing_kindly
 async def answer_message(message: cl.Message) -> None:
     """Answer a question; an edited one replaces what was said since."""
     question, conversation = message.content.strip(), _conversation()
@@ -70,6 +133,7 @@ async def answer_message(message: cl.Message) -> None:
 
 
 @cl.action_callback(OPEN_SOURCE)
+@failing_kindly
 async def open_source(action: cl.Action) -> None:
     """Open a source that this session was shown, and no other."""
     citation = _conversation().source(action.payload.get("answer"), action.payload.get("marker"))
@@ -85,6 +149,7 @@ async def open_source(action: cl.Action) -> None:
 
 
 @cl.action_callback(ASK_AGAIN)
+@failing_kindly
 async def ask_again(action: cl.Action) -> None:
     """Ask a question again that failed."""
     conversation = _conversation()

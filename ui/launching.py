@@ -6,15 +6,18 @@ import ctypes
 import errno
 import http.client
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ui.frontend import prepare, writable_folder
+from ui.guests import LOOPBACK
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -30,8 +33,13 @@ class LaunchError(RuntimeError):
     """The UI cannot be started; the text is one sentence that says what to do."""
 
 
-def child_environment(environment: Mapping[str, str], app_root: Path, api_url: str) -> dict[str, str]:
-    """The environment for Chainlit: an allow-list of ours, the folder to run in, and telemetry off."""
+def child_environment(
+    environment: Mapping[str, str], app_root: Path, api_url: str, keeping: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment for Chainlit: an allow-list of ours, the folder to run in, and telemetry off.
+
+    `keeping` is what `history_environment` says.
+    """
     kept = {
         name: value
         for name, value in environment.items()
@@ -39,15 +47,36 @@ def child_environment(environment: Mapping[str, str], app_root: Path, api_url: s
     }
     project = str(Path(__file__).resolve().parent.parent)
     search = os.pathsep.join(filter(None, (project, kept.get("PYTHONPATH", ""))))
-    return kept | {
-        "BANKSIGHT_API_URL": api_url,
-        "CHAINLIT_APP_ROOT": str(app_root),
-        "PYTHONPATH": search,
-        "PYTHONUNBUFFERED": "1",
-        "TRACELOOP_TELEMETRY": "false",
-        "OTEL_SDK_DISABLED": "true",
-        "DO_NOT_TRACK": "1",
+    return (
+        dict(keeping)
+        | kept
+        | {
+            "CHAINLIT_COOKIE_SAMESITE": "strict",
+            "BANKSIGHT_API_URL": api_url,
+            "CHAINLIT_APP_ROOT": str(app_root),
+            "PYTHONPATH": search,
+            "PYTHONUNBUFFERED": "1",
+            "TRACELOOP_TELEMETRY": "false",
+            "OTEL_SDK_DISABLED": "true",
+            "DO_NOT_TRACK": "1",
+        }
+    )
+
+
+def history_environment(host: str, folder: Path) -> dict[str, str]:
+    """Where conversations are kept, what signs sessions, and whom the port reaches; files in `folder` where missing."""
+    return {
+        "BANKSIGHT_UI_DATABASE_URL": f"sqlite:///{folder / 'conversations.db'}",
+        "BANKSIGHT_UI_LISTENS": "loopback" if host in LOOPBACK else "network",
+        "CHAINLIT_AUTH_SECRET": _secret(folder / "session.key"),
     }
+
+
+def _secret(path: Path) -> str:
+    with suppress(FileExistsError):
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(secrets.token_hex(32), encoding="ascii")
+    return path.read_text(encoding="ascii").strip()
 
 
 def check_port(host: str, port: int) -> None:
@@ -74,7 +103,7 @@ def start(host: str, port: int, api_url: str, data_folder: Path) -> subprocess.P
     return subprocess.Popen(
         command,
         cwd=app_root,
-        env=child_environment(os.environ, app_root, api_url),
+        env=child_environment(os.environ, app_root, api_url, history_environment(host, app_root.parent)),
         start_new_session=True,
         preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads run yet
     )

@@ -9,12 +9,18 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ui.guests import LOOPBACK
+
 CLOSED_PATHS = frozenset({"/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"})
-CLOSED_PREFIXES = ("/mcp", "/project/share", "/project/thread/share", "/copilot")
+CLOSED_PREFIXES = (
+    *("/mcp", "/copilot", "/project/share", "/project/thread/share", "/project/element"),
+    *("/auth/jwt", "/auth/oauth"),
+)
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -47,6 +53,27 @@ def same_origin(origin: str | None, environ: dict[str, Any]) -> bool:
     return urlsplit(origin).netloc.lower() in {host.lower() for host in hosts if host}
 
 
+def _from_our_page(headers: Headers) -> bool:
+    """False when a browser says that another site sent a request that changes something."""
+    environ = {"HTTP_HOST": headers.get("host", ""), "HTTP_X_FORWARDED_HOST": headers.get("x-forwarded-host", "")}
+    return headers.get("sec-fetch-site", "none") in ("same-origin", "none") and same_origin(
+        headers.get("origin"), environ
+    )
+
+
+def _needs_secure_cookies(scope: Scope) -> bool:
+    """True but for plain HTTP on this machine itself, where some browsers drop cookies that are `Secure`."""
+    headers = Headers(scope=scope)
+    encrypted = "https" in (scope.get("scheme"), headers.get("x-forwarded-proto", "").split(",")[0].strip())
+    host = urlsplit(f"//{headers.get('host', '')}").hostname
+    return encrypted or host not in LOOPBACK
+
+
+def _secured(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    cookie = name.lower() == b"set-cookie" and b"; secure" not in value.lower()
+    return name, value + b"; Secure" if cookie else value
+
+
 class Protection:
     """ASGI middleware: security headers on every response, and 404 for routes that are not ours to offer."""
 
@@ -66,12 +93,18 @@ class Protection:
             await self._app(scope, receive, send)
         elif scope["path"] in CLOSED_PATHS or scope["path"].startswith(CLOSED_PREFIXES):
             await PlainTextResponse("Not found", status_code=404)(scope, receive, send)
+        elif scope["method"] == "POST" and scope["path"] == "/project/file":
+            await PlainTextResponse("Uploads are off", status_code=404)(scope, receive, send)
+        elif scope["method"] not in READING and not _from_our_page(Headers(scope=scope)):
+            await PlainTextResponse("Only the chat's own page may do this", status_code=403)(scope, receive, send)
         else:
-            await self._app(scope, receive, self._with_headers(send))
+            await self._app(scope, receive, self._with_headers(send, secure=_needs_secure_cookies(scope)))
 
-    def _with_headers(self, send: Send) -> Send:
+    def _with_headers(self, send: Send, *, secure: bool) -> Send:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if secure:
+                    message["headers"] = [_secured(*each) for each in message["headers"]]
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)

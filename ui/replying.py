@@ -16,6 +16,7 @@ from ui.client import ApiClient
 from ui.conversation import Conversation, FailedQuestion
 from ui.errors import BackendError, BackendFailed, QuestionRejected
 from ui.rendering import citation_labels, citation_tooltip, sentence_markdown, step_body, step_name
+from ui.resuming import stored_answer
 from ui.wire import Answer, Citation, PassageHeader, Sentence, Stage, StreamEvent
 
 OPEN_SOURCE = "open_source"
@@ -113,12 +114,14 @@ class Reply:
     async def _finish(self, answer: Answer) -> None:
         await self._drop_running_step()  # some questions are answered without a search
         self._message.content = wording.finished(answer)
-        self._message.metadata = {"icon": sign} if (sign := wording.sign(answer)) else None
-        self._message.actions = _source_buttons(answer)
+        sign = wording.sign(answer)
+        self._message.metadata = stored_answer(answer) | ({"icon": sign} if sign else {})
+        self._message.actions = source_buttons(answer)
         await self._message.send()
 
 
-def _source_buttons(answer: Answer) -> list[cl.Action]:
+def source_buttons(answer: Answer) -> list[cl.Action]:
+    """A button for each source of an answer."""
     return [
         cl.Action(
             name=OPEN_SOURCE,

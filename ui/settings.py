@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,6 +25,9 @@ class UiSettings(BaseModel):
     ui_answer_seconds: float = Field(default=120, gt=0)  # for one answer as a whole
     ui_max_question_characters: int = Field(default=4000, gt=0)  # the API refuses longer questions as well
     ui_history_turns: int = Field(default=4, ge=0)  # earlier questions with their answers, sent with the next one
+
+    ui_database_url: str = ""  # of the conversations, SQLite or PostgreSQL; `banksight ui` sets it
+    ui_listens: Literal["loopback", "network"] = "network"  # whom the port reaches; `banksight ui` sets it
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:

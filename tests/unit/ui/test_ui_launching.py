@@ -22,7 +22,8 @@ from ui.frontend import (
     without_foreign_addresses,
     writable_folder,
 )
-from ui.launching import LaunchError, address, check_port, child_environment
+from ui.guests import GUEST, THE_ONE_PERSON, newcomer
+from ui.launching import LaunchError, address, check_port, child_environment, history_environment
 from ui.settings import SettingsError, UiSettings
 
 UI = Path(__file__).resolve().parents[3] / "ui"
@@ -45,7 +46,9 @@ def test_the_child_gets_nothing_that_would_change_what_it_does() -> None:
         "BANKSIGHT_UI_HISTORY_TURNS": "2",
         "CHAINLIT_AUTH_SECRET": "s",
     }
-    child = child_environment(environment, Path("/data/ui/app-1"), "http://api:3000")
+    child = child_environment(
+        environment, Path("/data/ui/app-1"), "http://api:3000", {"CHAINLIT_AUTH_SECRET": "of the folder"}
+    )
     assert {name for name in environment if name in child} == {
         "PATH",
         "LC_ALL",
@@ -54,7 +57,37 @@ def test_the_child_gets_nothing_that_would_change_what_it_does() -> None:
     }
     assert child["CHAINLIT_APP_ROOT"] == "/data/ui/app-1"
     assert child["BANKSIGHT_API_URL"] == "http://api:3000"
+    assert child["CHAINLIT_AUTH_SECRET"] == "s"
+    assert child["CHAINLIT_COOKIE_SAMESITE"] == "strict"
     assert child["PYTHONPATH"].split(":")[0] == str(UI.parent)
+
+
+def test_conversations_are_kept_in_the_data_folder_with_a_secret_of_its_own(tmp_path: Path) -> None:
+    kept = history_environment("127.0.0.1", tmp_path)
+    assert kept["BANKSIGHT_UI_DATABASE_URL"] == f"sqlite:///{tmp_path}/conversations.db"
+    assert len(kept["CHAINLIT_AUTH_SECRET"]) == 64
+    assert (tmp_path / "session.key").stat().st_mode & 0o777 == 0o600
+    assert history_environment("192.0.2.1", tmp_path) == kept | {"BANKSIGHT_UI_LISTENS": "network"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "loopback", "known"),
+    [
+        ({"host": "127.0.0.1:8000"}, True, True),
+        ({"host": "localhost"}, True, True),
+        ({"host": "[::1]:8000"}, True, True),
+        ({"host": "127.0.0.1:8000"}, False, False),
+        ({"host": "127.0.0.1:8000", "x-forwarded-for": "192.0.2.7"}, True, False),
+        ({"host": "rebound.example:8000"}, True, False),
+        ({}, True, False),
+    ],
+)
+def test_only_who_sits_at_this_machine_is_its_one_person(
+    headers: dict[str, str], *, loopback: bool, known: bool
+) -> None:
+    first, second = (newcomer(headers, listens_on_loopback=loopback) for _ in range(2))
+    assert (first == second == THE_ONE_PERSON) is known
+    assert (first != second and first.startswith(GUEST)) is not known
 
 
 @pytest.fixture

@@ -14,11 +14,22 @@ from starlette.routing import Route
 from ui.protection import Protection, content_security_policy, same_origin
 
 
-async def answered(path: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    inner = Starlette(routes=[Route("/{path:path}", lambda _: PlainTextResponse("ok", headers=headers))])
+async def answered(
+    path: str,
+    headers: dict[str, str] | None = None,
+    method: str = "GET",
+    base: str = "http://ui",
+    sent: dict[str, str] | None = None,
+) -> httpx.Response:
+    methods = ["GET", "POST", "PUT"]
+    inner = Starlette(
+        routes=[Route("/{path:path}", lambda _: PlainTextResponse("ok", headers=headers), methods=methods)]
+    )
     transport = httpx.ASGITransport(Protection(inner, "default-src 'self'"))
-    async with httpx.AsyncClient(transport=transport, base_url="http://ui") as client:
-        return await client.get(path)
+    async with httpx.AsyncClient(transport=transport, base_url=base) as client:
+        return await client.request(
+            method, path, headers={name.replace("_", "-"): value for name, value in (sent or {}).items()}
+        )
 
 
 async def test_every_response_is_protected_and_a_stricter_policy_stays() -> None:
@@ -31,7 +42,11 @@ async def test_every_response_is_protected_and_a_stricter_policy_stays() -> None
 
 
 @pytest.mark.parametrize(
-    "path", ["/docs", "/redoc", "/openapi.json", "/mcp", "/project/share/x", "/project/thread/share"]
+    "path",
+    [
+        *("/docs", "/redoc", "/openapi.json", "/mcp", "/project/share/x", "/project/thread/share"),
+        *("/auth/jwt", "/auth/oauth/x", "/project/element"),
+    ],
 )
 async def test_routes_that_we_do_not_offer_are_not_there(path: str) -> None:
     assert (await answered(path)).status_code == 404
@@ -62,3 +77,38 @@ def test_sockets_are_opened_by_pages_of_this_host_only(
 ) -> None:
     environ = {"HTTP_HOST": host} | ({"HTTP_X_FORWARDED_HOST": forwarded} if forwarded else {})
     assert same_origin(origin, environ) is allowed
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({}, 200),
+        ({"origin": "http://ui"}, 200),
+        ({"origin": "http://evil.example"}, 403),
+        ({"sec_fetch_site": "cross-site"}, 403),
+        ({"sec_fetch_site": "same-site"}, 403),
+        ({"sec_fetch_site": "same-origin", "origin": "http://ui"}, 200),
+    ],
+)
+async def test_only_our_own_page_may_change_something(sent: dict[str, str], status: int) -> None:
+    assert (await answered("/feedback", method="PUT", sent=sent)).status_code == status
+    assert (await answered("/", sent=sent)).status_code == 200
+
+
+async def test_nothing_can_be_uploaded() -> None:
+    assert (await answered("/project/file", method="POST")).status_code == 404
+    assert (await answered("/project/file/x")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("base", "sent", "secure"),
+    [
+        ("http://127.0.0.1:8000", {}, False),
+        ("http://localhost", {"x_forwarded_proto": "https"}, True),
+        ("https://localhost", {}, True),
+        ("http://chat.bank.example", {}, True),
+    ],
+)
+async def test_cookies_are_secure_but_on_this_machine_itself(base: str, sent: dict[str, str], *, secure: bool) -> None:
+    response = await answered("/", {"Set-Cookie": "access_token=x; HttpOnly"}, base=base, sent=sent)
+    assert response.headers["set-cookie"] == "access_token=x; HttpOnly" + ("; Secure" if secure else "")
