@@ -193,6 +193,22 @@ class DocumentList(Wire):
     next_cursor: str | None
 
 
+class FoundInDocument(Wire):
+    """Something in question. `page` is 0 where it is not known. `excerpt` is hostile text."""
+
+    reason: Literal["hidden_text", "invisible_characters", "orders", "encoded"]
+    page: int
+    excerpt: str
+
+
+class HeldDocument(Wire):
+    """A document that is held back, and why. `held_at` is in seconds since 1970."""
+
+    document: Document
+    found: list[FoundInDocument]
+    held_at: int
+
+
 class Highlight(Wire):
     """Character offsets of the quote in the page's text."""
 

@@ -9,7 +9,9 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Protocol
+from typing import Literal, Protocol
+
+Concealment = Literal["white", "invisible", "tiny", "off_page", "hidden_run", "not_shown"]
 
 
 def document_id(source: str, uri: str) -> str:
@@ -31,6 +33,18 @@ class Page:
     start: int
     label: str = ""
     headings: tuple[tuple[int, int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Concealed:
+    """Text in a file that its reader does not see; `page` is 1-based, 0 where the parser does not know it.
+
+    Text that is `not_shown` is left out of the pages, because a browser leaves it out; all other stands in them.
+    """
+
+    how: Concealment
+    page: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +87,10 @@ class SourceItem:
 
 @dataclass(frozen=True, slots=True)
 class SourceDocument:
-    """A document that was read and parsed. `content` are the original bytes, kept for the page route."""
+    """A document that was read and parsed. `content` are the original bytes, kept for the page route.
+
+    `concealed` is text in it that its readers do not see, as far as the parser looked.
+    """
 
     id: str
     uri: str
@@ -86,6 +103,7 @@ class SourceDocument:
     effective_from: date | None = None
     effective_to: date | None = None
     supersedes: str | None = None
+    concealed: tuple[Concealed, ...] = ()
 
 
 class Connector(Protocol):

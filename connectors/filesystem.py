@@ -107,6 +107,7 @@ class FilesystemConnector:
             effective_from=metadata.effective_from,
             effective_to=metadata.effective_to,
             supersedes=metadata.supersedes,
+            concealed=parsed.concealed,
         )
 
     def close(self) -> None:

@@ -158,20 +158,21 @@ class Workspace:
     def documents(self, principal: Principal) -> list[Document]:
         """The documents that this principal may know of, by title.
 
-        Operators see the names of all that failed: one whose labels cannot be read is closed to everybody else.
+        Operators see the names of all that failed or are held back, and nobody else sees what is held back.
         """
-        operator = bool({"operator", "admin"} & principal.roles)
+        operator = _is_operator(principal)
         return [
             each
             for each in self.registry.documents()
-            if principal.may_read(each.tenant, each.access)
-            or (operator and each.state == "failed" and each.tenant == principal.tenant)
+            if (principal.may_read(each.tenant, each.access) and (operator or each.state != "quarantined"))
+            or (operator and each.state in ("failed", "quarantined") and each.tenant == principal.tenant)
         ]
 
     def document(self, document_id: str, principal: Principal) -> Document:
         """One document. Raises `NotFound`, also for one that the principal may not know of."""
         document = self.registry.document(document_id)
-        if not principal.may_read(document.tenant, document.access):
+        hidden = document.state == "quarantined" and not _is_operator(principal)
+        if hidden or not principal.may_read(document.tenant, document.access):
             raise NotFound(f"there is no document {document_id!r}; `banksight documents list` shows those there are")
         return document
 
@@ -266,7 +267,12 @@ class Workspace:
             readers=settings.parsing.workers,
             mass_delete_share=settings.ingestion.mass_delete_share,
             mass_delete_floor=settings.ingestion.mass_delete_floor,
+            quarantine=settings.ingestion.quarantine,
         )
+
+
+def _is_operator(principal: Principal) -> bool:
+    return bool({"operator", "admin"} & principal.roles)
 
 
 def open_workspace(

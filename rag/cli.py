@@ -22,6 +22,7 @@ _OURS = {
     "keys": "rag.commands.keys:keys",
     "models": "rag.commands.models:models",
     "proxy": "rag.commands.proxy:proxy",
+    "quarantine": "rag.commands.quarantine:quarantine",
     "up": "rag.commands.up:up",
     "version": "rag.commands.version:version",
 }

@@ -67,6 +67,14 @@ class RemoteWorkspace:
         """Say which labels a document has besides those of its source."""
         return self._call("PUT", f"/v1/documents/{document_id}/labels", json={"access": list(access)})
 
+    def held_document(self, document_id: str) -> dict[str, Any]:
+        """Why a document is held back."""
+        return self._call("GET", f"/v1/documents/{document_id}/quarantine")
+
+    def release_document(self, document_id: str) -> dict[str, Any]:
+        """Let the next ingestion take in a document that is held back."""
+        return self._call("POST", f"/v1/documents/{document_id}/release")
+
     def ingest(self, sources: Sequence[str] | None, follow: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Run an ingestion job to its end. `follow` gets the job document twice a second."""
         job = self._call("POST", "/v1/jobs", json={"kind": "ingest", "sources": list(sources) if sources else None})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from connectors.base import Page
+from connectors.base import Concealed, Page
 
-# Part of every fingerprint: a new number makes every document be read again. Raise it when the text of pages changes.
-PARSER_VERSION = "1"
+# Part of every fingerprint: a new number makes every document be read again. Raise it when parsers find other things.
+PARSER_VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Draft:
 
     title: str
     pages: list[PageDraft]
+    concealed: list[Concealed] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class ParsedDocument:
     title: str
     media_type: str
     pages: tuple[Page, ...]
+    concealed: tuple[Concealed, ...] = ()
 
 
 def number_pages(drafts: Sequence[PageDraft]) -> tuple[Page, ...]:

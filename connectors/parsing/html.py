@@ -6,6 +6,7 @@ import re
 
 from lxml import etree
 
+from connectors.base import Concealed, Concealment
 from connectors.errors import SourceUnreadable
 from connectors.parsing import titles
 from connectors.parsing.document import Draft, ParsingLimits
@@ -27,6 +28,14 @@ _TIGHT = frozenset({"li", "tr", "dd", "dt", "option", "caption"})
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _CELLS = frozenset({"td", "th"})
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d])", re.IGNORECASE)
+_WHITE = re.compile(r"white|#fff(?:fff)?", re.IGNORECASE)
+_WHITE_STYLE = re.compile(
+    r"(?<![-\w])color\s*:\s*(?:white|#fff(?:fff)?\b|rgb\(\s*255\s*,\s*255\s*,\s*255)", re.IGNORECASE
+)
+_SMALL_STYLE = re.compile(r"font-size\s*:\s*(?:1(?:\.0)?|0?\.\d+)\s*(?:px|pt)", re.IGNORECASE)
+_CLEAR_STYLE = re.compile(r"(?<![-\w])opacity\s*:\s*0?(?:\.0\d*)?\s*(?:;|$)", re.IGNORECASE)
+_AWAY_STYLE = re.compile(r"(?:left|top|text-indent)\s*:\s*-\d{4,}", re.IGNORECASE)
+_MOST_CONCEALED = 200  # pieces of unseen text that are reported of one page
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 
 
@@ -37,7 +46,8 @@ def parse(content: bytes, _limits: ParsingLimits) -> Draft:
     if root is None:
         raise SourceUnreadable("no_text", "There is no text in the web page; remove it or add the text.")
     title = root.findtext(".//head/title") or root.findtext(".//title")
-    return Draft(titles.tidy(title), pages_from_blocks(_Reader().read(root)))
+    reader = _Reader()
+    return Draft(titles.tidy(title), pages_from_blocks(reader.read(root)), reader.concealed)
 
 
 def visible_text(markup: str) -> str:
@@ -70,6 +80,7 @@ class _Reader:
         self._row: list[str] | None = None  # finished cells of the table row that is open
         self._outer_rows: list[bool] = []  # for each open table: whether it stands in a cell of another
         self._preformatted = 0  # open <pre> elements
+        self.concealed: list[Concealed] = []
 
     def read(self, root: etree._Element) -> list[Block]:
         """The visible blocks of the tree in reading order."""
@@ -78,10 +89,12 @@ class _Reader:
             tag = element.tag if isinstance(element.tag, str) else ""
             unseen = tag in _UNSEEN or _is_hidden(element)
             if event == "start" and unseen:
+                self._conceal(element, "not_shown" if _is_hidden(element) else None)
                 walk.skip_subtree()
             elif event == "start":
                 self._enter(tag)
                 self._add(element.text)
+                self._conceal(element, _concealment(element))
             else:
                 if not unseen:
                     self._leave(tag)
@@ -122,6 +135,15 @@ class _Reader:
         if tag == "pre":
             self._preformatted -= 1
 
+    def _conceal(self, element: etree._Element, how: Concealment | None) -> None:
+        text = (
+            " ".join("".join(element.itertext()).split())
+            if how and element.tag not in _UNSEEN and len(self.concealed) < _MOST_CONCEALED
+            else ""
+        )
+        if how and text:
+            self.concealed.append(Concealed(how, 0, text))
+
     def _add(self, text: str | None) -> None:
         if text:
             self._line.append(text if self._preformatted else _SPACES.sub(" ", text))
@@ -157,6 +179,21 @@ class _Reader:
         if line := row_line(row):
             self._blocks.append(Block(line, 0, self._gap))
             self._gap = "\n"
+
+
+def _concealment(element: etree._Element) -> Concealment | None:
+    """How a style hides text that stays in the page. Only styles in attributes are looked at."""
+    style = element.get("style", "") if "style" in element.attrib else ""
+    colour = element.get("color", "")
+    if _SMALL_STYLE.search(style) or _AWAY_STYLE.search(style):
+        return "tiny" if _SMALL_STYLE.search(style) else "off_page"
+    if _CLEAR_STYLE.search(style):
+        return "invisible"
+    if not (_WHITE_STYLE.search(style) or _WHITE.fullmatch(colour)):
+        return None
+    around = (element, *element.iterancestors())
+    coloured = any("background" in each.get("style", "") or each.get("bgcolor") or each.get("class") for each in around)
+    return None if coloured else "white"
 
 
 def _is_hidden(element: etree._Element) -> bool:

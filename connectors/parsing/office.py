@@ -17,6 +17,7 @@ from connectors.parsing.document import Draft, PageDraft, ParsingLimits
 from connectors.parsing.sections import PAGE_CHARACTERS, SECTION_CHARACTERS, Block, pages_from_blocks
 from connectors.parsing.tables import row_line
 from connectors.parsing.text import clean
+from connectors.parsing.unseen_word import concealed_runs
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
@@ -41,8 +42,10 @@ def parse_docx(content: bytes, limits: ParsingLimits) -> Draft:
         blocks = [] if body is None else list(_docx_blocks(body, levels))
         blocks += _docx_notes(archive)
         title = _core_title(archive)
+        concealed = [] if body is None else list(concealed_runs(body, _optional_xml(archive, "word/styles.xml")))
     has_sections = any(0 < block.level <= 2 for block in blocks)
-    return Draft(title, pages_from_blocks(blocks, SECTION_CHARACTERS if has_sections else PAGE_CHARACTERS))
+    pages = pages_from_blocks(blocks, SECTION_CHARACTERS if has_sections else PAGE_CHARACTERS)
+    return Draft(title, pages, concealed)
 
 
 def parse_pptx(content: bytes, limits: ParsingLimits) -> Draft:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 
 from connectors.errors import SourceUnreadable
 from connectors.parsing import media, titles
@@ -22,6 +23,9 @@ _PARSERS = {
     media.EML: ("connectors.parsing.plain", "parse_message"),
 }
 
+_MOST_CONCEALED = 200  # pieces of unseen text that are reported of one file
+_LONGEST_EXCERPT = 1000  # characters of each
+
 
 def parse_document(name: str, content: bytes, limits: ParsingLimits) -> ParsedDocument:
     """The pages of a file, in this process and without a time limit. Raises `SourceUnreadable`."""
@@ -30,7 +34,8 @@ def parse_document(name: str, content: bytes, limits: ParsingLimits) -> ParsedDo
     parse: Callable[[bytes, ParsingLimits], Draft] = getattr(importlib.import_module(module), function)
     draft = parse(content, limits)
     _check(draft, limits)
-    return ParsedDocument(_title(draft, media_type, name), media_type, number_pages(draft.pages))
+    concealed = tuple(replace(each, text=each.text[:_LONGEST_EXCERPT]) for each in draft.concealed[:_MOST_CONCEALED])
+    return ParsedDocument(_title(draft, media_type, name), media_type, number_pages(draft.pages), concealed)
 
 
 def _check(draft: Draft, limits: ParsingLimits) -> None:

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
+from connectors.base import Concealed
 from connectors.errors import SourceUnreadable
 from connectors.parsing import titles
 from connectors.parsing.document import Draft, PageDraft, ParsingLimits
 from connectors.parsing.headings import heading_levels
 from connectors.parsing.layout import Line, join_heads, join_rows, starts_paragraph
 from connectors.parsing.text import clean
+from connectors.parsing.unseen_pdf import concealed_on
 
 _TRAILER_BYTES = 4096  # the end mark stands in the last kilobyte; some programs append padding
 _LINE_BREAK_HYPHEN = "\ufffe"  # how PDFium marks a hyphen that ended a line, after which it joined the word's halves
@@ -33,10 +35,10 @@ def parse(content: bytes, limits: ParsingLimits) -> Draft:
         if len(document) > limits.max_pages:
             message = f"The PDF has {len(document)} pages, more than the {limits.max_pages} allowed; split it."
             raise SourceUnreadable("too_large", message)
-        pages = _read_pages(document, limits.max_characters)
+        pages, concealed = _read_pages(document, limits.max_characters)
         title = titles.tidy(document.get_metadata_value("Title"))
         labels = _labels(document)
-    return Draft(title, _finish(pages, labels))
+    return Draft(title, _finish(pages, labels), concealed)
 
 
 def _open(content: bytes) -> pdfium.PdfDocument:
@@ -51,32 +53,37 @@ def _open(content: bytes) -> pdfium.PdfDocument:
     return document
 
 
-def _read_pages(document: pdfium.PdfDocument, most_characters: int) -> list[list[Line]]:
+def _read_pages(document: pdfium.PdfDocument, most_characters: int) -> tuple[list[list[Line]], list[Concealed]]:
     pages: list[list[Line]] = []
+    concealed: list[Concealed] = []
     characters = 0
     for index in range(len(document)):
         try:
-            lines, length = _read_page(document, index, most_characters - characters)
+            lines, length, unseen = _read_page(document, index, most_characters - characters)
         except pdfium.PdfiumError:
             message = f"Page {index + 1} of the PDF cannot be read; get the file again or print it to a new PDF."
             raise SourceUnreadable("malformed", message) from None
         characters += length
         pages.append(lines)
+        concealed += unseen
     if characters == 0:
         message = "The PDF holds pictures of pages and no text; run text recognition (OCR) on it first."
         raise SourceUnreadable("no_text", message)
-    return pages
+    return pages, concealed
 
 
-def _read_page(document: pdfium.PdfDocument, index: int, most_characters: int) -> tuple[list[Line], int]:
-    """The lines of a page, and how many characters PDFium found on it."""
+def _read_page(
+    document: pdfium.PdfDocument, index: int, most_characters: int
+) -> tuple[list[Line], int, list[Concealed]]:
+    """The lines of a page, how many characters PDFium found on it, and those of them that nobody sees."""
     page = document[index]
     text_page = page.get_textpage()
     try:
         count = text_page.count_chars()
         if count > most_characters:
             raise SourceUnreadable("too_large", "The PDF holds more text than is allowed; split it.")
-        return join_heads(join_rows(list(_lines(text_page, count)))), count
+        lines = join_heads(join_rows(list(_lines(text_page, count))))
+        return lines, count, list(concealed_on(page, text_page, index + 1)) if count else []
     finally:
         text_page.close()
         page.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from typing import Any
+from typing import Any, cast, get_args
 
+from connectors.base import Concealed, Concealment
 from connectors.errors import SourceUnavailable, SourceUnreadable
 from connectors.parsing.child import ChildFailed, ParserProcess
 from connectors.parsing.document import PageDraft, ParsedDocument, ParsingLimits, number_pages
@@ -80,9 +81,16 @@ def _read_reply(reply: dict[str, Any]) -> ParsedDocument:
         raise SourceUnreadable(str(reply["reason"]), str(reply["message"]))
     try:
         drafts = [_read_page(*page) for page in reply["pages"]]
-        return ParsedDocument(str(reply["title"]), str(reply["media_type"]), number_pages(drafts))
+        concealed = tuple(_read_concealed(*each) for each in reply["concealed"])
+        return ParsedDocument(str(reply["title"]), str(reply["media_type"]), number_pages(drafts), concealed)
     except (KeyError, TypeError, ValueError):
         raise SourceUnreadable("unsafe", "The file took over its parser; do not trust where it comes from.") from None
+
+
+def _read_concealed(how: object, page: object, text: object) -> Concealed:
+    if how not in get_args(Concealment) or not isinstance(page, int) or not isinstance(text, str):
+        raise TypeError(type(text).__name__)
+    return Concealed(cast("Concealment", how), page, text)
 
 
 def _read_page(text: object, label: object, headings: object) -> PageDraft:

@@ -58,7 +58,8 @@ def _answer(requests: IO[bytes], name: str, limits: ParsingLimits) -> dict[str, 
 
 def _as_reply(document: ParsedDocument) -> dict[str, Any]:
     pages = [(page.text, page.label, page.headings) for page in document.pages]
-    return {"title": document.title, "media_type": document.media_type, "pages": pages}
+    concealed = [(each.how, each.page, each.text) for each in document.concealed]
+    return {"title": document.title, "media_type": document.media_type, "pages": pages, "concealed": concealed}
 
 
 def _private_stdout() -> IO[bytes]:

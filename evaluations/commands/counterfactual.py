@@ -60,7 +60,7 @@ def counterfactual(
     small = sample(collection, books=documents, tested=tested, questions=questions, seed=seed)
     place = corpora / f"{SUITE}-{collection.name}"
     shutil.rmtree(place, ignore_errors=True)
-    settings = settings_of(profile, place, {"sources": []})
+    settings = settings_of(profile, place, {"sources": [], "ingestion": {"quarantine": "off"}})
     with closing(open_workspace(settings)) as workspace, opened_store(runs) as store:
         info = _carried_out(store, workspace, small, collection)
         click.echo(written(store, info, PROMISES))

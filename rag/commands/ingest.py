@@ -98,7 +98,10 @@ def run_here(
 
 def show(report: IngestReport, as_json: bool) -> int:  # noqa: FBT001  passed on from the option
     """Print the report; returns the exit code."""
-    counts = {each: report.count(each) for each in ("added", "updated", "unchanged", "deleted", "excluded", "failed")}
+    counts = {
+        each: report.count(each)
+        for each in ("added", "updated", "unchanged", "deleted", "excluded", "quarantined", "failed")
+    }
     if as_json:
         print_json({**asdict(report), "counts": counts})
         return 1 if report.failed else 0
@@ -125,8 +128,8 @@ def _run_there(place: RemoteWorkspace, sources: tuple[str, ...] | None, as_json:
     else:
         click.echo(f"{job['state']}: {job.get('error') or job.get('report') or ''}")
     for each in job.get("outcomes") or ():
-        if each.get("outcome") == "failed" and not as_json:
-            click.secho(f"  failed: {each['uri']}: {each['message']}", fg="red", err=True)
+        if each.get("outcome") in ("failed", "quarantined") and not as_json:
+            click.secho(f"  {each['outcome']}: {each['uri']}: {each['message']}", fg="red", err=True)
     return 0 if job["state"] == "succeeded" and not _any_failed(job) else 1
 
 

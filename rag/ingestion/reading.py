@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from llama_index.core.schema import TextNode
 
 from connectors.base import SourceDocument, SourceItem
 from connectors.errors import ConnectorError, SourceMisconfigured, SourceUnavailable, SourceUnreadable
-from rag.domain import Document, DocumentPage, Outcome
+from rag.domain import Document, DocumentOutcome, DocumentPage, Outcome
+from rag.ingestion.quarantine import Held, examine, sentence, visible
 from rag.ingestion.removing import discard, discard_originals
 from rag.ingestion.run import Prepared, Progress, Rules, Run, Source, Stores
 from rag.ingestion.splitting import indexed_text
 from rag.storage.catalog import scope_name
-from rag.storage.records import NewChunk, Version
+from rag.storage.records import HeldContent, NewChunk, Version
 from rag.storage.registry import Registry
 
 
@@ -31,10 +33,14 @@ def prepare(
 ) -> Iterator[Prepared]:
     """Read and split in threads, a few documents ahead of the embedding, in the order of the sources."""
 
-    def read(entry: tuple[Source, SourceItem, Document | None]) -> Prepared | ConnectorError:
+    def read(entry: tuple[Source, SourceItem, Document | None]) -> Prepared | Held | ConnectorError:
         source, item, before = entry
         try:
-            return _split(source, source.connector.read(item), before, rules)
+            document = source.connector.read(item)
+            found = examine(document) if rules.quarantine == "hold" else ()
+            if found and not stores.registry.is_released(document.id, _digest(document)):
+                return Held(document, found)
+            return _split(source, document, before, rules)
         except (SourceUnreadable, SourceMisconfigured, SourceUnavailable) as error:
             return error
 
@@ -54,6 +60,8 @@ def prepare(
                 if not _is_passing(result):
                     _withdraw(source, item, result, before, stores, rules)
                 run.note(item, "failed", result)
+            elif isinstance(result, Held):
+                _hold(source, result, before, stores, rules, run)
             elif before and _is_same(result, before, stores.registry):
                 stores.originals.save(before.content_hash, result.content)  # it may be read again because it was lost
                 stores.registry.touch(item.id, item.fingerprint)
@@ -79,7 +87,7 @@ def _split(source: Source, document: SourceDocument, before: Document | None, ru
         tenant=rules.tenant,
         media_type=document.media_type,
         fingerprint=document.fingerprint,
-        content_hash=hashlib.sha256(document.content).hexdigest(),
+        content_hash=_digest(document),
         access=frozenset(document.access),
         state="pending",
         effective_from=document.effective_from,
@@ -148,6 +156,37 @@ def _withdraw(
     discard(stores.registry.withdraw(failed, scope_name(rules.tenant, source.collection, failed.access)), stores)
     if before:
         discard_originals([before.content_hash], stores)
+
+
+def _hold(source: Source, held: Held, before: Document | None, stores: Stores, rules: Rules, run: Run) -> None:
+    """Keep a document in question out, also as it was before. Its bytes stay where they came from, and only there."""
+    document = held.document
+    entry = Document(
+        id=document.id,
+        source=source.connector.source,
+        uri=document.uri,
+        title=visible(document.title),
+        collection=source.collection,
+        tenant=rules.tenant,
+        media_type=document.media_type,
+        fingerprint=document.fingerprint,
+        content_hash="",
+        access=frozenset(document.access),
+        state="quarantined",
+        reason=held.found[0].reason,
+        message=sentence(held.found),
+        size_bytes=len(document.content),
+    )
+    content = HeldContent(_digest(document), [asdict(each) for each in held.found], int(time.time()))
+    scope = scope_name(rules.tenant, source.collection, entry.access)
+    discard(stores.registry.withdraw(entry, scope, content), stores)
+    if before:
+        discard_originals([before.content_hash], stores)
+    run.outcomes.append(DocumentOutcome(entry.id, entry.uri, "quarantined", entry.reason, entry.message))
+
+
+def _digest(document: SourceDocument) -> str:
+    return hashlib.sha256(document.content).hexdigest()
 
 
 def windows(prepared: Iterator[Prepared], window_chunks: int) -> Iterator[list[Prepared]]:

@@ -62,6 +62,7 @@ class Rules(Comparing):
     split: Callable[[SourceDocument], list[TextNode]]
     window_chunks: int
     readers: int
+    quarantine: Literal["hold", "off"]
 
 
 @dataclass(frozen=True, slots=True)

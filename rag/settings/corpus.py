@@ -90,6 +90,7 @@ class IngestionSettings(Section):
     window_chunks: int = Field(ge=1, le=5000)
     mass_delete_share: float = Field(gt=0, le=1)
     mass_delete_floor: int = Field(ge=0)
+    quarantine: Literal["hold", "off"]
 
 
 class RetrievalSettings(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -59,6 +60,21 @@ class Version:
     scope: str
     pages: tuple[DocumentPage, ...]
     chunks: tuple[NewChunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldContent:
+    """Why a document is held back: the SHA-256 of its bytes, `{reason, page, excerpt}` of each finding, and when."""
+
+    content_hash: str
+    found: Sequence[Mapping[str, Any]]
+    held_at: int
+
+
+def held_values(document_id: str, held: HeldContent) -> dict[str, Any]:
+    """The row that says why a document is held back."""
+    found = json.dumps([dict(each) for each in held.found], ensure_ascii=False)
+    return {"document_id": document_id, "content_hash": held.content_hash, "found": found, "held_at": held.held_at}
 
 
 def chunk_values(chunk: NewChunk, document_id: str, scope: str) -> dict[str, Any]:

@@ -16,8 +16,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from rag.domain import Document, DocumentPage
 from rag.errors import NotFound
-from rag.storage.records import StoredChunk, Version, chunk_values, document_of, document_values, stored_chunk_of
-from rag.storage.schema import chunks, documents, jobs, journal, labels, pages, state
+from rag.storage.records import (
+    HeldContent,
+    StoredChunk,
+    Version,
+    chunk_values,
+    document_of,
+    document_values,
+    held_values,
+    stored_chunk_of,
+)
+from rag.storage.schema import chunks, documents, jobs, journal, labels, pages, quarantined, released, state
 
 _SLICE = 500  # SQLite accepts at most 32,766 variables in a statement, PostgreSQL 65,535
 _NONE: frozenset[str] = frozenset()
@@ -206,8 +215,11 @@ class Registry:
             _next_snapshot(connection)
             return stale
 
-    def withdraw(self, document: Document, scope: str) -> set[Pair]:
-        """Record a document that is not searchable (failed, quarantined, excluded). Returns the stale chunks."""
+    def withdraw(self, document: Document, scope: str, held: HeldContent | None = None) -> set[Pair]:
+        """Record a document that is not searchable (failed, quarantined, excluded). Returns the stale chunks.
+
+        `held` says why, where it is quarantined.
+        """
         with self._engine.begin() as connection:
             stale = _pairs_of(connection, [document.id])
             _note(connection, stale)
@@ -215,6 +227,8 @@ class Registry:
                 connection.execute(delete(table).where(column == document.id))
             connection.execute(delete(documents).where(documents.c.id == document.id))
             connection.execute(insert(documents).values(document_values(document, scope)))
+            if held:
+                connection.execute(insert(quarantined).values(held_values(document.id, held)))
             if stale:
                 _next_snapshot(connection)
             return stale
@@ -238,6 +252,33 @@ class Registry:
         """Strike from the journal what was cleaned up."""
         with self._engine.begin() as connection:
             _forget(connection, pairs)
+
+    # --- quarantine ------------------------------------------------------------------------------------------------
+
+    def held(self, document_id: str) -> HeldContent:
+        """Why a document is held back. Raises `NotFound` where it is not."""
+        query = select(quarantined).where(quarantined.c.document_id == document_id)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(
+                f"document {document_id!r} is not held back; `banksight quarantine list` shows those that are"
+            )
+        return HeldContent(row.content_hash, json.loads(row.found), row.held_at)
+
+    def release(self, document_id: str, content_hash: str, subject: str) -> None:
+        """Remember that these bytes may come in, and let the next ingestion read them again."""
+        key = {"document_id": document_id, "content_hash": content_hash}
+        with self._engine.begin() as connection:
+            connection.execute(delete(released).filter_by(**key))
+            connection.execute(insert(released).values(released_by=subject, released_at=int(time.time()), **key))
+            connection.execute(update(documents).where(documents.c.id == document_id).values(fingerprint=""))
+
+    def is_released(self, document_id: str, content_hash: str) -> bool:
+        """Whether a person let these bytes in under this id."""
+        query = select(released.c.document_id).filter_by(document_id=document_id, content_hash=content_hash)
+        with self._engine.connect() as connection:
+            return connection.execute(query).first() is not None
 
     # --- jobs ------------------------------------------------------------------------------------------------------
 
@@ -276,7 +317,7 @@ def _added(connection: Connection, document_ids: Sequence[str] | None = None) ->
 
 def _owned() -> tuple[tuple[Table, Any], ...]:
     """What belongs to a document and goes with it."""
-    return ((chunks, chunks.c.document_id), (pages, pages.c.document_id))
+    return ((chunks, chunks.c.document_id), (pages, pages.c.document_id), (quarantined, quarantined.c.document_id))
 
 
 def _slices(items: Sequence[str]) -> Iterator[Sequence[str]]:

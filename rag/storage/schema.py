@@ -107,6 +107,26 @@ labels = Table(
     Column("added_at", BigInteger, nullable=False),
 )
 
+# Why documents are held back. A row goes with the version of the document that it is about.
+quarantined = Table(
+    "quarantined",
+    metadata,
+    Column("document_id", String(16), primary_key=True),
+    Column("content_hash", String(64), nullable=False),  # SHA-256 of the bytes that were looked at
+    Column("found", Text, nullable=False),  # JSON list of {reason, page, excerpt}
+    Column("held_at", BigInteger, nullable=False),  # seconds since 1970
+)
+
+# What people let through although it was in question: these bytes under this id, and no others.
+released = Table(
+    "released",
+    metadata,
+    Column("document_id", String(16), primary_key=True),
+    Column("content_hash", String(64), primary_key=True),
+    Column("released_by", String(255), nullable=False),
+    Column("released_at", BigInteger, nullable=False),
+)
+
 # Tokens that no longer count although they have not expired.
 signed_out = Table(
     "signed_out",

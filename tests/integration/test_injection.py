@@ -34,6 +34,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     overrides: dict[str, Any] = {
         "data_dir": str(root / "data"),
         "sources": [{"name": "rules", "root": str(root / "corpus")}],
+        "ingestion": {"quarantine": "off"},  # what stops an order that came through it
     }
     opened = open_workspace(load_settings("test", environment={}, overrides=overrides))
     try:
