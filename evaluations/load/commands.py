@@ -20,9 +20,17 @@ _INTERRUPTED: Final = 130
 class _UrlOrCommand(click.Group):
     """`load URL` is `load run URL`: what is neither a command nor the group's own help goes to `run`."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names of all commands."""
+        return ["capacity", "run"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command; `capacity` is imported now."""
+        return _capacity() if cmd_name == "capacity" else super().get_command(ctx, cmd_name)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See click."""
-        if args and args[0] not in {*self.commands, "--help", "-h"}:
+        if args and args[0] not in {*self.list_commands(ctx), "--help", "-h"}:
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -31,6 +39,12 @@ class _UrlOrCommand(click.Group):
 @click.group(cls=_UrlOrCommand, context_settings={"help_option_names": ["-h", "--help"]})
 def load() -> None:
     """Many people at once: `banksight load URL` measures a running service (options: `banksight load run --help`)."""
+
+
+def _capacity() -> click.Command:
+    from evaluations.load.capacity_command import capacity  # noqa: PLC0415 - see the head of this file
+
+    return capacity
 
 
 @load.command()

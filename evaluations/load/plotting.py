@@ -26,9 +26,11 @@ class Series:
     points: Sequence[tuple[float, float]]
 
 
-def line_chart(title: str, across: str, up: str, lines: Sequence[Series], *, highest: float = 0.0) -> str:
-    """All lines in one frame that begins at 0; `highest` cuts what is above it."""
-    return _framed(_drawn(title, across, up, lines, highest), _WIDTH, _height(lines))
+def line_chart(
+    title: str, across: str, up: str, lines: Sequence[Series], *, widest: float = 0.0, highest: float = 0.0
+) -> str:
+    """All lines in one frame from 0 to `widest` and `highest`, or as far as they go; what is higher is cut."""
+    return _framed(_drawn(title, across, up, lines, (widest, highest)), _WIDTH, _height(lines))
 
 
 def standalone(charts: Sequence[str]) -> str:
@@ -59,10 +61,10 @@ def _framed(inner: str, width: int, height: int) -> str:
     return f'<svg class="chart" viewBox="0 0 {width} {height}" role="img">{inner}</svg>'
 
 
-def _drawn(title: str, across: str, up: str, lines: Sequence[Series], highest: float) -> str:
+def _drawn(title: str, across: str, up: str, lines: Sequence[Series], ends: tuple[float, float]) -> str:
     points = [point for line in lines for point in line.points]
-    widest = max((x for x, _ in points), default=0.0) or 1.0
-    tallest = highest or max((y for _, y in points), default=0.0) * 1.05 or 1.0
+    widest = ends[0] or max((x for x, _ in points), default=0.0) or 1.0
+    tallest = ends[1] or max((y for _, y in points), default=0.0) * 1.05 or 1.0
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (

@@ -1,0 +1,165 @@
+"""The whole product under load on this machine, next to what the capacity model says.
+
+    python -m evaluations.load_benchmark --load NODES:USERS:THINK
+
+nginx, the nodes, Redis, Chroma and a language model's server without a model (40 tokens/s for each stream) run; the
+virtual users are those of `banksight load`. All of it shares this machine's cores, so processor time per answer is the
+figure to look at where other work keeps them busy; it is what all processes of a kind took, divided by the answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+import psutil
+
+from evaluations.chaos.corpus import QUESTIONS
+from evaluations.chaos.processes import Child
+from evaluations.chaos.stack import Stack, running_stack
+from evaluations.load.capacity import Outcome, Traffic, simulate
+from evaluations.load.cards import simulated
+from evaluations.load.exchange import Place
+from evaluations.load.figures import OUTSIDE, Figures, figures
+from evaluations.load.mix import Mix, load_questions
+from evaluations.load.node import Work
+from evaluations.load.plan import Plan
+from evaluations.load.running import carry_out
+from evaluations.load.showing import verdict
+from evaluations.runs.machine import machine
+from evaluations.timing import table
+
+_SLOTS: Final = 8  # of each node of the stack
+_TOKENS_PER_SECOND: Final = 40.0
+_FIRST_SECONDS: Final = 0.1
+_WARM_USERS: Final = 4
+_LIST_SECONDS: Final = 4  # until the proxy has read the list of nodes again
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A load that was measured, the processor seconds of each kind of process in it, and the load average after it."""
+
+    found: Figures
+    processor: dict[str, float]
+    load_average: float
+
+
+def measure(stack: Stack, nodes: int, users: int, think: float, seconds: float, mix: Mix) -> Measured:
+    """So many users against so many of the stack's nodes."""
+    stack.nginx.nodes.write_text("".join(f"127.0.0.1:{port}\n" for port in stack.ports[:nodes]), encoding="utf-8")
+    time.sleep(_LIST_SECONDS)
+    entry = stack.nginx.api
+    place = Place(
+        f"https://{entry.host}", timeout=40, connect=entry.url.removeprefix("https://"), certificate=entry.certificate
+    )
+    before = _processor(stack)
+    plan = Plan(place, users, seconds, think, min(5.0, seconds / 4), mix.model_dump_json(), load_questions(mix, 0))
+    load = carry_out(plan)
+    after = _processor(stack)
+    return Measured(
+        figures(load.samples, load.seconds), {name: after[name] - before[name] for name in before}, os.getloadavg()[0]
+    )
+
+
+def predicted(measured: Measured, nodes: int, users: int, think: float) -> Outcome:
+    """The same by the model, which is told how long a slot was taken: the product gives a slot to the whole pipeline.
+
+    What it has to find is how many come, how long they wait for a slot, and how many are turned away.
+    """
+    found = measured.found
+    outside = next((stage.times.mean for stage in found.stages if stage.name == OUTSIDE), 0.0)
+    slot = max(0.1, found.whole_made.mean - outside)
+    work = Work(0.0, (slot - _FIRST_SECONDS) * _TOKENS_PER_SECOND, own_seconds=0.0)
+    card = simulated(_TOKENS_PER_SECOND, _SLOTS, _FIRST_SECONDS)
+    return simulate(Traffic(users, think, found.cached_share), card, nodes, work)
+
+
+def _processor(stack: Stack) -> dict[str, float]:
+    found: defaultdict[str, float] = defaultdict(float)
+    for child in stack.children:
+        found[child.name.split()[0]] += _seconds(child)
+    return found
+
+
+def _seconds(child: Child) -> float:
+    total = 0.0
+    for process in child.tree():
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    return total
+
+
+def write_mix(folder: Path) -> Mix:
+    """Questions whose answers the stack's small corpus holds, none of them from the cache."""
+    path = folder / "questions.jsonl"
+    path.write_text("".join(json.dumps({"question": each.text}) + "\n" for each in QUESTIONS), encoding="utf-8")
+    return Mix(questions={str(path): 1}, zipf=0, fresh=1, weights={"ask": 1})
+
+
+@click.command()
+@click.option("--nodes", "most", default=3, show_default=True, type=click.IntRange(1, 10), help="Nodes to start.")
+@click.option("--seconds", default=30.0, show_default=True, help="Seconds of each load.")
+@click.option("--load", "loads", multiple=True, default=("1:24:2", "3:48:2"), help="NODES:USERS:THINK, several times.")
+def main(most: int, seconds: float, loads: tuple[str, ...]) -> None:
+    """Print what was measured, what the model says, and processor time per answer."""
+    rows: list[tuple[str, ...]] = [
+        ("nodes, users, think", "", "answers/s", "p50 s", "p95 s", "turned away", "failed", "generate p95 s")
+    ]
+    costs: list[tuple[str, ...]] = [
+        ("processor ms per answer", "nodes", "nginx", "chroma", "redis", "llm's server", "load average")
+    ]
+    with tempfile.TemporaryDirectory(prefix="banksight-load-") as folder:
+        mix = write_mix(Path(folder))
+        with running_stack(Path(folder), most) as stack:
+            click.echo(f"{machine()}; {most} nodes run\n")
+            measure(stack, most, _WARM_USERS, 0.1, 5, mix)
+            for given in loads:
+                nodes, users = (int(each) for each in given.split(":")[:2])
+                think = float(given.split(":")[2])
+                done = measure(stack, nodes, users, think, seconds, mix)
+                model = predicted(done, nodes, users, think)
+                found = done.found
+                name = f"{nodes}, {users}, {think:g} s"
+                away = found.results.get("busy", 0) / max(1, found.requests)
+                generate = next((each.times.p95 for each in found.stages if each.name == "generate"), 0.0)
+                measured = Outcome(found.answers, found.whole.p50, found.whole.p95, away)
+                rows.append((*_row(name, "measured", measured), str(found.failed), f"{generate:.2f}"))
+                rows.append((*_row("", "model", model), "", ""))
+                costs.append(_cost(name, done))
+                click.echo(f"{name}: {verdict(found)}")
+                for stage in found.stages:
+                    click.echo(f"  {stage.name}: mean {stage.times.mean:.3f} p95 {stage.times.p95:.3f}")
+                click.echo(f"  {found.results} {found.errors}\n")
+    click.echo(table(rows) + "\n\n" + table(costs))
+
+
+def _row(name: str, what: str, outcome: Outcome) -> tuple[str, ...]:
+    return (
+        name,
+        what,
+        f"{outcome.answers:.2f}",
+        f"{outcome.p50:.2f}",
+        f"{outcome.p95:.2f}",
+        f"{outcome.turned_away:.1%}",
+    )
+
+
+def _cost(name: str, done: Measured) -> tuple[str, ...]:
+    answers = max(1, sum(count for result, count in done.found.results.items() if result not in {"busy", "error"}))
+    kinds = ("node", "nginx", "chroma", "redis", "llm")
+    return (name, *(f"{1000 * done.processor[kind] / answers:.1f}" for kind in kinds), f"{done.load_average:.1f}")
+
+
+if __name__ == "__main__":
+    main()
