@@ -80,6 +80,19 @@ image: ## Build images with docker, podman or buildah (IMAGE=backend, ui, chroma
 push: ## Push images and print their digests (REGISTRY=…, REGISTRY_USER and REGISTRY_TOKEN from the environment)
 	@configs/deploy/images/push.sh $(IMAGE)
 
+.PHONY: cloud cloud-check
+cloud: .venv-cloud/stamp ## Write the template for Alibaba Cloud anew: configs/deploy/alibaba/template.json (needs Node)
+	@.venv-cloud/bin/python configs/deploy/alibaba/synthesise.py
+
+cloud-check: .venv-cloud/stamp ## Say whether that template is what its sources give
+	@.venv-cloud/bin/python configs/deploy/alibaba/synthesise.py --check
+
+.venv-cloud/stamp: configs/deploy/alibaba/requirements.txt
+	@command -v node > /dev/null || { $(call apt-install,nodejs) ; } || { echo "Node is missing: install it, 18 or newer" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv-cloud
+	@.venv-cloud/bin/python -m pip install --disable-pip-version-check --quiet --requirement $<
+	@touch $@
+
 ##@ Look after it
 .PHONY: constraints
 constraints: ## Pin again: the newest versions that pyproject.toml allows, from a fresh environment (needs network)
@@ -95,7 +108,7 @@ constraints: ## Pin again: the newest versions that pyproject.toml allows, from 
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all caches; your data in var/ stays
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@rm -rf $(VENV) .venv-cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help

@@ -1,0 +1,1 @@
+"""BankSight on Alibaba Cloud: one ROS stack, for the primary or the standby region."""
