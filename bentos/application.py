@@ -25,7 +25,7 @@ from bentos.principals import (
     stated,
     stated_or_admin,
 )
-from bentos.routes import admin, ask, documents, jobs, me, openai, operations, quarantine, receipts, search
+from bentos.routes import admin, ask, documents, feedback, jobs, me, openai, operations, quarantine, receipts, search
 from bentos.schemas import ProblemDocument
 from rag.governance.identity import Authentication, OnePerson, local_principal
 from rag.operations.reloading import Reloading
@@ -91,7 +91,7 @@ def create_app(opening: Opening, draining: Draining | None = None) -> FastAPI:
         app.state.settings = changed
 
     app.state.reloading = Reloading(settings, opening.load, apply)
-    for module in (ask, search, documents, quarantine, jobs, me, openai, operations, admin, receipts):
+    for module in (ask, feedback, search, documents, quarantine, jobs, me, openai, operations, admin, receipts):
         app.include_router(module.router)
     problems.install(app)
     reference.install(app)

@@ -9,6 +9,7 @@ from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from rag.domain import AnswerStatus, Degraded, DocumentState, Outcome, SearchFilter
+from rag.governance.audit_lines import RECEIPT_ID
 
 DOCUMENT_ID = r"^[0-9a-f]{16}$"
 JOB_ID = r"^[0-9a-f]{32}$"
@@ -71,6 +72,15 @@ class AskRequest(Narrowed):
     fresh: bool = Field(
         default=False, description="True: not an answer that was given before, although it would be the same."
     )
+
+
+class Feedback(Wire):
+    """What somebody says about an answer that they got."""
+
+    receipt_id: str = Field(pattern=RECEIPT_ID, description="As the answer names it.")
+    value: Literal["up", "down", "withdrawn"]
+    reason: Literal["", "wrong", "incomplete", "wrong_source", "unclear", "outdated", "other"] = ""
+    comment: Text = Field(default="", max_length=2000)
 
 
 class SearchRequest(Narrowed):

@@ -50,7 +50,7 @@ client = ApiClient(settings)
 def keep_conversations(database_url: str) -> None:
     """Conversations in a database. Nobody needs to sign in: the chat does it by itself, as `ui.guests` says."""
     store = ConversationStore(open_database(database_url))
-    layer, sessions = ConversationLayer(store), Sessions(store, time.time)
+    layer, sessions = ConversationLayer(store, client.judge), Sessions(store, time.time)
     cl.data_layer(lambda: layer)
     server.router.routes[:0] = [*feedback_routes(layer), Route("/logout", sessions.log_out, methods=["POST"])]
     server.add_middleware(Identify, sessions=sessions)

@@ -96,6 +96,12 @@ class ApiClient:
             await _raise_for_problem(response)
             return DocumentPage.model_validate_json(response.content)
 
+    async def judge(self, receipt_id: str, value: str, comment: str) -> None:
+        """Say what somebody thinks of the answer with this receipt: up, down or withdrawn. Raises a BackendError."""
+        body = {"receipt_id": receipt_id, "value": value, "comment": comment}
+        with _translated():
+            await _raise_for_problem(await self._http.post("/v1/feedback", json=body))
+
     @asynccontextmanager
     async def open(self, path: str, *, accept: str, params: dict[str, int]) -> AsyncIterator[httpx.Response]:
         """A response whose body is still to be read, for passing it on. Raises a BackendError."""

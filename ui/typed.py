@@ -19,4 +19,10 @@ def question_alone(payload: object) -> dict[str, Any] | None:
         return None
     if key.version != 4:
         return None
-    return {"id": str(key), "name": AUTHOR, "type": "user_message", "output": message["output"], "createdAt": None}
+    return {
+        "id": str(key),
+        "name": AUTHOR,
+        "type": "user_message",
+        "output": message["output"].replace("\x00", ""),
+        "createdAt": None,
+    }

@@ -55,6 +55,7 @@ class Answer(WireModel):
     reason: str = ""
     notice: str = ""
     citations: tuple[Citation, ...] = ()
+    receipt_id: str = ""
 
 
 class PageHighlight(WireModel):

@@ -61,6 +61,7 @@ class ScriptedApi:
     asked: list[dict[str, Any]] = field(default_factory=list)
     cut_off: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
+    judged: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
 
     def citation(self, marker: int, document_id: str, page: int, quote: str, section: str = "") -> dict[str, Any]:
@@ -86,6 +87,7 @@ class ScriptedApi:
                 ApiRoute("/v1/ask", self._ask, methods=["POST"]),
                 ApiRoute("/v1/documents/{id}/content", self._content),
                 ApiRoute("/v1/documents/{id}/pages/{page:int}", self._page),
+                ApiRoute("/v1/feedback", self._feedback, methods=["POST"]),
                 ApiRoute("/livez", lambda _: JSONResponse({})),
             ]
         )
@@ -109,6 +111,10 @@ class ScriptedApi:
         except asyncio.CancelledError:
             self.cut_off.append(question)
             raise
+
+    async def _feedback(self, request: ApiRequest) -> Response:
+        self.judged.append(await request.json())
+        return Response(status_code=204)
 
     async def _content(self, request: ApiRequest) -> Response:
         document = self.documents.get(request.path_params["id"])
@@ -286,6 +292,7 @@ async def answered(api: ScriptedApi, body: dict[str, Any]) -> AsyncIterator[tupl
     yield "citation", rule
     yield "citation", filing
     answer = {"id": f"answer-{len(api.asked)}", "question": body["question"], "text": "".join(sentences)}
+    answer["receipt_id"] = f"receipt of {body['question']}"
     yield "answer", {**answer, "status": "answered", "citations": [rule, filing], "checks": [], "confidence": 0.9}
     yield "done", {}
 

@@ -50,12 +50,14 @@ def test_a_conversation_is_there_after_a_reload_with_its_sources_and_its_memory(
     assert follow_up["history"][0]["content"] == "What is the deadline, kept?"
 
 
-def test_a_thumb_with_a_comment_stays(chat) -> None:
+def test_a_thumb_with_a_comment_stays_and_reaches_the_api(chat, api) -> None:
     page = answered_once(chat, "What is the deadline, judged?")
     page.locator(".negative-feedback-off").click()
     page.get_by_role("dialog").locator("textarea").fill("The wrong page")
     page.get_by_role("button", name="Submit feedback").click()
     expect(page.locator(".negative-feedback-on")).to_be_visible()
+    said = {"value": "down", "comment": "The wrong page"}
+    assert {"receipt_id": "receipt of What is the deadline, judged?", **said} in api.judged
     page.reload()
     expect(page.locator(".negative-feedback-on")).to_be_visible()
     _, stored = call(page, "GET", f"/project/thread/{thread_of(page)}", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 from chainlit.data.base import BaseDataLayer
@@ -15,13 +15,16 @@ from chainlit.types import Feedback, PageInfo, PaginatedResponse, Pagination, Th
 from chainlit.user import PersistedUser, User
 from sqlalchemy.exc import SQLAlchemyError
 
+from ui.errors import BackendError
 from ui.history.schema import elements, steps
 from ui.history.store import ConversationStore, Row
 from ui.person import NotTheirs, acting_person
+from ui.resuming import answers
 
 log = logging.getLogger(__name__)
 KEPT_OF_SESSION = ("chat_profile", "chat_settings")  # never `is_shared`: nobody shares conversations here
 MAX_PAGE = 100
+Judge = Callable[[str, str, str], Awaitable[None]]
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -34,8 +37,10 @@ def _queued(method: Callable[Given, Result]) -> Callable[Given, Result]:
 class ConversationLayer(BaseDataLayer):
     """Conversations of their owner. Nothing is shared; no files are stored, documents come from the API."""
 
-    def __init__(self, store: ConversationStore) -> None:
+    def __init__(self, store: ConversationStore, judge: Judge) -> None:
+        """`judge` passes a receipt, a value and a comment on to the API."""
         self._store = store
+        self._judge = judge
         # Chainlit writes in tasks of its own that it does not wait for. One line for all keeps them in their order.
         self._line = asyncio.Lock()
 
@@ -59,14 +64,26 @@ class ConversationLayer(BaseDataLayer):
 
     async def upsert_feedback(self, feedback: Feedback) -> str:
         """Set the thumb of an own answer. Raises NotTheirs."""
-        return await self._write(
-            self._store.save_feedback, acting_person(), feedback.forId, feedback.value, feedback.comment
-        )
+        given = (feedback.forId, feedback.value, feedback.comment)
+        feedback_id = await self._write(self._store.save_feedback, acting_person(), *given)
+        await self._pass_on(feedback.forId, "up" if feedback.value else "down", feedback.comment or "")
+        return feedback_id
 
     async def delete_feedback(self, feedback_id: str) -> bool:
         """Take back a thumb on an own answer. Raises NotTheirs."""
-        await self._write(self._store.delete_feedback, acting_person(), feedback_id)
+        step_id = await self._write(self._store.delete_feedback, acting_person(), feedback_id)
+        await self._pass_on(step_id, "withdrawn", "")
         return True
+
+    async def _pass_on(self, step_id: str, value: str, comment: str) -> None:
+        """Tell the API what somebody thinks of its answer. That it is down loses no thumb: the chat has it."""
+        messages = await asyncio.to_thread(self._store.messages_of, acting_person(), step_id)
+        receipts = [answer.receipt_id for _, answer in answers(messages) if answer.receipt_id]
+        try:
+            for receipt_id in receipts:
+                await self._judge(receipt_id, value, comment)
+        except BackendError as problem:
+            log.warning("feedback not passed on: %s", type(problem).__name__)
 
     @_queued
     async def create_element(self, element: Element) -> None:

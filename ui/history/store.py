@@ -194,13 +194,22 @@ class ConversationStore:
             connection.execute(insert(feedbacks).values(id=feedback_id, forId=step_id, **values))
             return feedback_id
 
-    def delete_feedback(self, person: str, feedback_id: str) -> None:
-        """Take back a thumb on an own step."""
+    def delete_feedback(self, person: str, feedback_id: str) -> str:
+        """Take back a thumb on an own step, and return the step's id."""
         with self._engine.begin() as connection:
             wanted = _own(select(feedbacks).join(steps), steps, person).where(feedbacks.c.id == feedback_id)
-            if _one(connection, wanted) is None:
+            if (found := _one(connection, wanted)) is None:
                 raise NotTheirs(feedback_id)
             connection.execute(delete(feedbacks).where(feedbacks.c.id == feedback_id))
+            return str(found["forId"])
+
+    def messages_of(self, person: str, run_id: str) -> list[Row]:
+        """The messages of one run of an own conversation, oldest first."""
+        wanted = _own(select(steps), steps, person).where(
+            steps.c.type == "assistant_message", or_(steps.c.parentId == run_id, steps.c.id == run_id)
+        )
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(wanted.order_by(steps.c.createdAt)).mappings()]
 
     def sign_out(self, token_digest: str, expires_at: int, at: int) -> None:
         """Make a session token stop counting. `at` is now, in seconds since 1970; expired rows go."""
