@@ -1,9 +1,9 @@
 # What both kinds of machine do first. Every step may be repeated; one that fails ends the script, and its log says why.
-set -euo pipefail
+set -Eeuo pipefail   # E: the trap below holds in functions too
 exec > >(tee -a /var/log/banksight-launch.log) 2>&1
 say() { echo "$(date -u +%FT%TZ) $*"; }
 fail() { say "FAILED: $*"; exit 1; }
-trap 'fail "line $LINENO"' ERR
+trap 'fail "$BASH_COMMAND"' ERR
 
 REGION=@REGION@ REGISTRY=@REGISTRY@ USER_ID=10001
 SECRETS=/run/banksight/secrets CA=/etc/banksight/ca FILES=/mnt/banksight

@@ -30,8 +30,7 @@ GRANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "registry": {"cr:GetAuthorizationToken": _PULL["cr:GetAuthorizationToken"]},
         "images": {"cr:PullRepository": _PULL["cr:PullRepository"]},
         "models": {
-            "oss:GetObject": "weights and certificates of the stores, where the file system has none yet",
-            "oss:ListObjects": "to see whether weights are complete",
+            "oss:GetObject": "the certificate of who signs the stores' certificates",
         },
         "metrics": {"cms:PutCustomMetric": "the 95th percentile of answers, by which the group grows"},
     },
@@ -41,6 +40,7 @@ GRANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
                 "kms:GenerateDataKey": "to write encrypted backups"},
         "registry": {"cr:GetAuthorizationToken": _PULL["cr:GetAuthorizationToken"]},
         "images": {"cr:PullRepository": _PULL["cr:PullRepository"]},
+        "models": {"oss:GetObject": "the certificate of who signs the stores' certificates"},
         "documents": {
             "oss:GetObject": "ingestion reads the sources on this machine",
             "oss:ListObjects": "... and sees which of them are new",
