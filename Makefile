@@ -154,7 +154,8 @@ endef
 .PHONY: services
 services:
 	@missing=; \
-	for pair in chromium:chromium redis-server:redis-server nginx:nginx postgres:postgresql promtool:prometheus; do \
+	for pair in chromium:chromium redis-server:redis-server nginx:nginx postgres:postgresql promtool:prometheus \
+	             restic:restic; do \
 	  PATH="$$PATH:/usr/sbin:$$(echo /usr/lib/postgresql/*/bin)" command -v "$${pair%%:*}" > /dev/null \
 	    || missing="$$missing $${pair##*:}"; \
 	done; \

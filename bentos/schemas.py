@@ -305,6 +305,15 @@ class Reload(Wire):
     prompt_version: str
 
 
+class BackupSnapshot(Wire):
+    """A copy of the corpus that `banksight backup create` saves from the data folder of this machine."""
+
+    created_at: str
+    snapshot: int
+    documents: int
+    chunks: int
+
+
 class Job(Wire):
     """Background work. `outcomes` lists every document that did not stay as it was."""
 

@@ -15,6 +15,7 @@ from rag.errors import BankSightError, ModelError
 _OURS = {
     "audit": "rag.commands.audit:audit",
     "ask": "rag.commands.ask:ask",
+    "backup": "rag.commands.backup:backup",
     "doctor": "rag.commands.doctor:doctor",
     "documents": "rag.commands.documents:documents",
     "index": "rag.commands.index:index",

@@ -3,7 +3,8 @@
 BankSightError
 ├── ConfigurationError      the operator: a setting, a file or a version is not as it must be
 │   ├── IndexMismatch       ... the index was made by another encoder or another version
-│   └── DataFolderInUse     ... another process owns the data folder
+│   ├── DataFolderInUse     ... another process owns the data folder
+│   └── BackupRejected      ... a backup is damaged, mixed, foreign, or newer than this software
 ├── StorageUnavailable      the operator: a database, Chroma or the disk does not answer
 ├── ModelError              us: a model could not be loaded or did not answer
 │   ├── ModelTimeout        ... it did not answer in time
@@ -45,6 +46,12 @@ class DataFolderInUse(ConfigurationError):
     def __init__(self, message: str, url: str = "") -> None:
         super().__init__(message)
         self.url = url
+
+
+class BackupRejected(ConfigurationError):
+    """A backup is damaged, mixed, foreign, or newer than this software, and is not used."""
+
+    code = "backup_rejected"
 
 
 class StorageUnavailable(BankSightError):

@@ -20,6 +20,7 @@ from rag.errors import (
 )
 
 _ERRORS: dict[int, type[BankSightError]] = {403: NotAllowed, 404: NotFound, 422: QuestionError, 429: Busy, 503: Busy}
+_COPY_SECONDS = 1800  # for the copy of a corpus; by far more than one of 100,000 chunks should take
 _FINISHED = ("succeeded", "failed", "cancelled")
 
 
@@ -74,6 +75,10 @@ class RemoteWorkspace:
     def release_document(self, document_id: str) -> dict[str, Any]:
         """Let the next ingestion take in a document that is held back."""
         return self._call("POST", f"/v1/documents/{document_id}/release")
+
+    def snapshot(self) -> None:
+        """Have the corpus copied to where `banksight backup` finds it. Raises `Busy` during an ingestion."""
+        self._call("POST", "/v1/admin/snapshot", timeout=httpx.Timeout(_COPY_SECONDS, connect=3))
 
     def ingest(self, sources: Sequence[str] | None, follow: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Run an ingestion job to its end. `follow` gets the job document twice a second."""

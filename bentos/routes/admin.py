@@ -12,6 +12,7 @@ from bentos.contract import OpenWorkspace, errors
 from bentos.principals import Caller, requires
 from bentos.problems import Problem
 from rag.errors import ConfigurationError
+from rag.operations.backup_snapshot import take_snapshot
 from rag.operations.reloading import Reload, Reloading
 
 router = APIRouter(tags=["Operations"])
@@ -40,3 +41,17 @@ async def reload(request: Request, workspace: OpenWorkspace, caller: Caller) -> 
         return await asyncio.to_thread(recorded)
     except ConfigurationError as error:
         raise Problem(409, error.code, f"Nothing was changed: {error}.") from error
+
+
+@router.post(
+    "/v1/admin/snapshot",
+    dependencies=[requires("operator")],
+    response_model=schemas.BackupSnapshot,
+    responses=errors(),
+)
+async def snapshot(workspace: OpenWorkspace) -> Any:
+    """Copy the corpus, as it is at one moment, beside the data folder, for a backup. 503 during an ingestion.
+
+    It stays on this machine: `banksight backup create` encrypts it, saves it and deletes the copy.
+    """
+    return (await asyncio.to_thread(take_snapshot, workspace)).facts

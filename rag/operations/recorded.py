@@ -11,12 +11,16 @@ from typing import Final
 
 INGESTED: Final = "corpus_ingested_timestamp_seconds"
 BACKED_UP: Final = "backup_completed_timestamp_seconds"
+DRILLED: Final = "recovery_drill_timestamp_seconds"
+DRILL_SECONDS: Final = "recovery_drill_seconds"
 AUDIT_INTACT: Final = "audit_chain_intact"
 AUDIT_VERIFIED: Final = "audit_verified_timestamp_seconds"
 
 RECORDED: Final = {
     INGESTED: "When an ingestion last ended with every document searchable.",
-    BACKED_UP: "When a backup was last completed and verified.",
+    BACKED_UP: "When the newest backup that was verified was made.",
+    DRILLED: "When a backup was last restored against the clock.",
+    DRILL_SECONDS: "How long that took, from fetching the backup to a corpus that answers.",
     AUDIT_INTACT: "1 where the audit trail's chain was whole when it was last verified, else 0.",
     AUDIT_VERIFIED: "When the audit trail was last verified.",
 }

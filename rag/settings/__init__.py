@@ -8,6 +8,7 @@ from rag.settings.answering import (
     StreamingSettings,
     VerificationSettings,
 )
+from rag.settings.backup import BackupSettings
 from rag.settings.caching import CacheSettings, RedisSettings
 from rag.settings.corpus import (
     CollectionSettings,
@@ -37,6 +38,7 @@ from rag.settings.serving import ServerSettings
 
 __all__ = [
     "AdmissionSettings",
+    "BackupSettings",
     "CacheSettings",
     "CollectionSettings",
     "ContactSettings",

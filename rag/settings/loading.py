@@ -18,6 +18,7 @@ from rag.settings.answering import (
     StreamingSettings,
     VerificationSettings,
 )
+from rag.settings.backup import BackupSettings
 from rag.settings.caching import CacheSettings, RedisSettings
 from rag.settings.corpus import (
     CollectionSettings,
@@ -75,6 +76,7 @@ class Settings(Section):
     logging: LoggingSettings
     tracing: TracingSettings
     metrics: MetricsSettings
+    backup: BackupSettings
 
     @model_validator(mode="after")
     def _one_owner_of_embedded_chroma(self) -> Settings:

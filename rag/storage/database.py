@@ -49,6 +49,14 @@ def open_database(url: str) -> Engine:
     return engine
 
 
+def schema_revisions() -> tuple[str, frozenset[str]]:
+    """The schema version of this software, and every one that it can upgrade from."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    scripts = ScriptDirectory.from_config(config)
+    return str(scripts.get_current_head()), frozenset(script.revision for script in scripts.walk_revisions())
+
+
 def _with_driver(url: str) -> str:
     """`postgresql://` means psycopg 3 here; SQLAlchemy would look for psycopg 2."""
     for name in ("postgresql://", "postgres://"):

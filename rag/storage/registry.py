@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
@@ -16,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from rag.domain import Document, DocumentPage
 from rag.errors import NotFound
+from rag.storage.copying import copy_from_file, copy_to_file
 from rag.storage.records import (
     HeldContent,
     StoredChunk,
@@ -42,6 +44,14 @@ class Registry:
     def close(self) -> None:
         """Give the connections back."""
         self._engine.dispose()
+
+    def copy_to(self, path: Path) -> None:
+        """Write the whole registry, as it is at one moment, into a new SQLite file. Others may write meanwhile."""
+        copy_to_file(self._engine, path)
+
+    def take_over(self, path: Path) -> None:
+        """Hold what the SQLite file of `copy_to` holds, all or nothing, instead of what was there."""
+        copy_from_file(path, self._engine)
 
     # --- the corpus as a whole -------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ Chroma's own delete leaves texts in its queue, and its document column halves th
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -158,6 +159,25 @@ class VectorIndex:
     def ids(self) -> set[tuple[str, str]]:
         """Every `(scope, chunk id)` that Chroma holds for this index."""
         return {(scope, chunk_id) for scope in self._scopes() for chunk_id in self._ids_of(scope)}
+
+    def records(self) -> Iterator[tuple[str, list[str], Vector, list[dict[str, str | int]]]]:
+        """Everything, scope by scope: ids in order, float32[n, 384] and metadata, as `upsert` takes them."""
+        for scope in self._scopes():
+            with _reported("read"):
+                collection = self._client.get_collection(scope, embedding_function=None)
+            rows: dict[str, tuple[Any, Any]] = {}
+            for start in itertools.count(0, _MOST_PER_CALL):
+                with _reported("read"):
+                    got = collection.get(include=["embeddings", "metadatas"], limit=_MOST_PER_CALL, offset=start)
+                rows |= zip(
+                    got["ids"], zip(cast("Any", got["embeddings"]), got["metadatas"] or [], strict=True), strict=True
+                )
+                if len(got["ids"]) < _MOST_PER_CALL:
+                    break
+            ids = sorted(rows)
+            if ids:
+                vectors = np.asarray([rows[each][0] for each in ids], dtype=np.float32)
+                yield scope, ids, vectors, [dict(rows[each][1] or {}) for each in ids]
 
     def count(self) -> int:
         """How many vectors there are."""

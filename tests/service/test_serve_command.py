@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -50,6 +51,19 @@ def test_command_line_finds_the_running_service(server: Any, tmp_path: Path, sta
     )  # fmt: skip
     assert asked.returncode == 0, asked.stderr
     assert "lectronic" in asked.stdout
+
+
+def test_a_backup_is_made_while_the_service_runs(server: Any, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("correct horse battery staple")
+    places = {"BACKUP_REPOSITORY": str(tmp_path / "backups"), "BACKUP_PASSWORD_FILE": str(tmp_path / "password")}
+    made = subprocess.run(
+        [sys.executable, "-m", "rag.cli", "backup", "create", "--json"],
+        env=server.environment | places, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    facts = json.loads(made.stdout)["proof"]["facts"]
+    assert facts["documents"] == len(httpx.get(f"{server.url}/v1/documents").json()["documents"])
+    assert not (server.settings.data_dir / "backup" / "snapshot").exists()
 
 
 def test_data_folder_in_use_ends_the_service_with_one_sentence(server: Any, start_server: Callable[..., Any]) -> None:

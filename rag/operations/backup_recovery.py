@@ -1,0 +1,227 @@
+"""From a backup to a corpus that answers: built beside everything that is live, proved, and only then put in place."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from rag.errors import BackupRejected, ConfigurationError, StorageUnavailable
+from rag.operations.backup_manifest import NAME, Facts, Manifest, digest_of_pairs, require_usable
+from rag.operations.backup_repository import BackupRepository, Saved
+from rag.operations.backup_snapshot import finds
+from rag.storage.database import open_database
+from rag.storage.ownership import Ownership
+from rag.storage.registry import Registry
+from rag.storage.vectors import VectorIndex
+
+if TYPE_CHECKING:
+    from rag.bootstrap import Workspace
+    from rag.settings import Settings
+
+Open = Callable[["Settings"], AbstractContextManager["Workspace"]]
+Progress = Callable[[str], None]
+
+_REGISTRY: Final = "registry.sqlite3"
+_SCRATCH_ONLY: Final = ("metrics", "models", "owner.json", "owner.lock", "vectors", "configuration.json", NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A backup that was restored beside the live one and found whole. Times in seconds."""
+
+    backup: str
+    facts: Facts
+    questions: int
+    checking: float
+    fetching: float
+    building: float
+
+    @property
+    def seconds(self) -> float:
+        """From the wish to restore to a corpus that answers; reading the whole repository first does not count."""
+        return self.fetching + self.building
+
+
+@contextmanager
+def proved(
+    backup_id: str, repository: BackupRepository, settings: Settings, open_it: Open, progress: Progress
+) -> Iterator[tuple[Proof, Path]]:
+    """The backup as a data folder of its own, with the proof that it is whole; gone at the end.
+
+    Every byte of the repository, every file's digest, ids, counts and golden questions are compared. Raises
+    `BackupRejected`, and `IndexMismatch` when this installation has another encoder.
+    """
+    saved = repository.find(backup_id)
+    place = settings.data_dir / "backup"
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="restored-", dir=place) as name:
+        scratch, started = Path(name), time.monotonic()
+        progress("Reading every byte of the repository")
+        repository.require_whole()
+        checked = time.monotonic()
+        progress("Fetching the backup")
+        repository.fetch(saved.id, scratch)
+        manifest = require_usable(scratch, settings.tenant)
+        fetched = time.monotonic()
+        progress("Building the index and asking golden questions")
+        _build(scratch, manifest, settings, open_it)
+        ended = time.monotonic()
+        times = checked - started, fetched - checked, ended - fetched
+        yield Proof(saved.id, manifest.facts, len(manifest.facts.questions), *times), scratch
+
+
+def newest_age_seconds(saved: Saved) -> float:
+    """How much work would be lost if everything else were: the age of a backup."""
+    return (datetime.now(UTC) - datetime.fromisoformat(saved.created_at[:19] + "+00:00")).total_seconds()
+
+
+def put_in_place(scratch: Path, settings: Settings, *, replace: bool) -> Path | None:
+    """Make a proved backup the live corpus. Returns the folder that keeps what it replaced, if it replaced something.
+
+    The registry comes last, and nothing counts that it does not list: killed before, the place is as good as empty.
+    Raises `ConfigurationError` for a place that holds documents, unless told to `replace`, and `DataFolderInUse`.
+    """
+    ownership = Ownership(settings.data_dir)
+    try:
+        names = [path.name for path in sorted(scratch.iterdir()) if path.name not in _SCRATCH_ONLY]
+        kept = _make_room(names, settings, replace)
+        for name in names:
+            if name != _REGISTRY and not (name == "chroma" and settings.storage.chroma == "server"):
+                (scratch / name).replace(settings.data_dir / name)
+        if settings.storage.chroma == "server":
+            _fill_server(scratch, settings, replace)
+        if settings.storage.database_url:
+            _fill_database(scratch / _REGISTRY, settings.database_url)
+        else:
+            (scratch / _REGISTRY).replace(settings.data_dir / _REGISTRY)
+    except OSError as error:
+        raise StorageUnavailable(f"the backup could not be put in place: {error}; check the disk") from error
+    finally:
+        ownership.release()
+    return kept
+
+
+def _build(scratch: Path, manifest: Manifest, settings: Settings, open_it: Open) -> None:
+    """Vectors from their files, the lexical index from the registry; then every comparison there is."""
+    with open_it(_settings_for(scratch, settings)) as workspace:
+        facts = manifest.facts
+        for scope, ids, rows, metadatas in _records(scratch):
+            workspace.stores.vectors.upsert(scope, ids, rows, metadatas)
+        found = workspace.check("report")
+        if found.missing_vectors or found.surplus_vectors or found.missing_originals:
+            raise BackupRejected("registry, vectors and originals of this backup differ; choose another backup")
+        workspace.check("repair")
+        workspace.catalog.refresh()
+        counts = workspace.registry.snapshot(), len(workspace.registry.indexed())
+        digest = digest_of_pairs(workspace.registry.chunk_pairs())
+        if (*counts, digest) != (facts.snapshot, facts.documents, facts.chunks_digest):
+            raise BackupRejected("the registry of this backup is not the one that was saved; choose another backup")
+        if not workspace.check("report").agrees:
+            raise BackupRejected("the index built from this backup does not hold what it must; choose another backup")
+        lost = [question for question in facts.questions if not finds(workspace, question)]
+        if lost:
+            raise BackupRejected(
+                f"{len(lost)} of {len(facts.questions)} golden questions do not find in this backup what they found "
+                "when it was made; choose another backup"
+            )
+
+
+def _settings_for(scratch: Path, settings: Settings) -> Settings:
+    """These settings with every store in `scratch`, and nothing that reaches out of it."""
+    storage = settings.storage.model_copy(update={"chroma": "embedded", "database_url": ""})
+    graphs = settings.embedding.graph_dir or str(settings.data_dir / "models")
+    embedding = settings.embedding.model_copy(update={"graph_dir": graphs, "serving": "in_process"})
+    generation = settings.generation.model_copy(
+        update={"engine": "extractive", "fallback": (), "serving": "in_process"}
+    )
+    redis = settings.redis.model_copy(update={"url": type(settings.redis.url)("")})
+    identity = settings.identity.model_copy(update={"mode": "none"})
+    verification = settings.verification.model_copy(update={"judge": "none"})
+    return settings.model_copy(
+        update={
+            "data_dir": scratch, "sources": (), "storage": storage, "embedding": embedding, "generation": generation,
+            "redis": redis, "identity": identity, "verification": verification,
+        }
+    )  # fmt: skip
+
+
+def _records(folder: Path) -> Iterator[tuple[str, list[str], np.ndarray, list[dict[str, str | int]]]]:
+    for path in sorted((folder / "vectors").glob("*.npy")):
+        said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        yield path.stem, said["ids"], np.load(path, allow_pickle=False), said["metadatas"]
+
+
+def _make_room(names: list[str], settings: Settings, replace: bool) -> Path | None:  # noqa: FBT001
+    """Move away what stands where the backup goes. The registry goes first: without it nothing of the rest counts."""
+    taken = [name for name in names if (settings.data_dir / name).exists() and not _empty(settings.data_dir / name)]
+    if settings.storage.database_url and _documents(settings.database_url):
+        taken.append("the registry's database")
+    if taken and not replace:
+        raise ConfigurationError(
+            f"{settings.data_dir} already holds {', '.join(sorted(taken))}; restore into an empty data folder "
+            "(BANKSIGHT_DATA_DIR), or replace what is there with --replace"
+        )
+    side_files = [f"{_REGISTRY}{end}" for end in ("-wal", "-shm")]
+    present = [name for name in (_REGISTRY, *side_files, *names) if (settings.data_dir / name).exists()]
+    if not present:
+        return None
+    kept = settings.data_dir / "backup" / f"replaced-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
+    kept.mkdir(parents=True)
+    for name in dict.fromkeys(present):
+        (settings.data_dir / name).replace(kept / name)
+    if not taken:
+        shutil.rmtree(kept)
+        return None
+    return kept
+
+
+def _empty(path: Path) -> bool:
+    """Whether there is nothing of value: no file, and no document in a registry that opening a folder made."""
+    if path.name == _REGISTRY:
+        return not _documents(f"sqlite:///{path}")
+    if path.name in ("chroma", "lexical"):  # made anew from the registry
+        return True
+    return path.is_dir() and not any(each.is_file() for each in path.rglob("*"))
+
+
+def _documents(url: str) -> int:
+    registry = Registry(open_database(url))
+    try:
+        return len(registry.documents())
+    finally:
+        registry.close()
+
+
+def _fill_server(scratch: Path, settings: Settings, replace: bool) -> None:  # noqa: FBT001
+    storage = settings.storage
+    encoder = Registry(open_database(f"sqlite:///{scratch / _REGISTRY}"))
+    fingerprint = encoder.value("encoder") or ""
+    encoder.close()
+    index = VectorIndex.server(storage.chroma_host, storage.chroma_port, storage.chroma_timeout_seconds, fingerprint)
+    try:
+        if index.count() and not replace:
+            raise ConfigurationError("the Chroma server holds vectors already; replace them with --replace")
+        index.clear()
+        for scope, ids, rows, metadatas in _records(scratch):
+            index.upsert(scope, ids, rows, metadatas)
+    finally:
+        index.close()
+
+
+def _fill_database(registry: Path, url: str) -> None:
+    target = Registry(open_database(url))
+    try:
+        target.take_over(registry)
+    finally:
+        target.close()

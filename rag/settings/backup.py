@@ -1,0 +1,19 @@
+"""Where backups go, how long they are kept, and what they hold besides the corpus."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from rag.settings.section import Section
+
+
+class BackupSettings(Section):
+    """The restic repository, and what `banksight backup` does with it."""
+
+    repository: str
+    password_file: str
+    options: tuple[str, ...]
+    keep_days: int = Field(ge=1)
+    questions: int = Field(ge=0, le=1000)
+    folders: tuple[str, ...]
+    wait_seconds: float = Field(ge=0)
