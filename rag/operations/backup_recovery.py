@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from rag.errors import BackupRejected, ConfigurationError, StorageUnavailable
-from rag.operations.backup_manifest import NAME, Facts, Manifest, digest_of_pairs, require_usable
+from rag.operations.backup_manifest import Facts, Manifest, digest_of_pairs, require_usable
 from rag.operations.backup_repository import BackupRepository, Saved
 from rag.operations.backup_snapshot import finds
 from rag.storage.database import open_database
@@ -33,7 +33,8 @@ Open = Callable[["Settings"], AbstractContextManager["Workspace"]]
 Progress = Callable[[str], None]
 
 _REGISTRY: Final = "registry.sqlite3"
-_SCRATCH_ONLY: Final = ("metrics", "models", "owner.json", "owner.lock", "vectors", "configuration.json", NAME)
+_CORPUS: Final = "corpus"  # in the scratch folder: the data folder that is built from the backup
+_OF_CORPUS: Final = ("chroma", "lexical", "originals", _REGISTRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +95,19 @@ def put_in_place(scratch: Path, settings: Settings, *, replace: bool) -> Path | 
     """
     ownership = Ownership(settings.data_dir)
     try:
-        names = [path.name for path in sorted(scratch.iterdir()) if path.name not in _SCRATCH_ONLY]
-        kept = _make_room(names, settings, replace)
-        for name in names:
-            if name != _REGISTRY and not (name == "chroma" and settings.storage.chroma == "server"):
-                (scratch / name).replace(settings.data_dir / name)
+        # The corpus was opened, which left files of its own beside these; other folders are as they were saved.
+        parts = [scratch / _CORPUS / name for name in _OF_CORPUS] + [scratch / name for name in settings.backup.folders]
+        parts = [path for path in parts if path.exists()]
+        kept = _make_room([path.name for path in parts], settings, replace)
+        for path in parts:
+            if path.name != _REGISTRY and not (path.name == "chroma" and settings.storage.chroma == "server"):
+                path.replace(settings.data_dir / path.name)
         if settings.storage.chroma == "server":
             _fill_server(scratch, settings, replace)
         if settings.storage.database_url:
-            _fill_database(scratch / _REGISTRY, settings.database_url)
+            _fill_database(scratch / _CORPUS / _REGISTRY, settings.database_url)
         else:
-            (scratch / _REGISTRY).replace(settings.data_dir / _REGISTRY)
+            (scratch / _CORPUS / _REGISTRY).replace(settings.data_dir / _REGISTRY)
     except OSError as error:
         raise StorageUnavailable(f"the backup could not be put in place: {error}; check the disk") from error
     finally:
@@ -114,7 +117,12 @@ def put_in_place(scratch: Path, settings: Settings, *, replace: bool) -> Path | 
 
 def _build(scratch: Path, manifest: Manifest, settings: Settings, open_it: Open) -> None:
     """Vectors from their files, the lexical index from the registry; then every comparison there is."""
-    with open_it(_settings_for(scratch, settings)) as workspace:
+    corpus = scratch / _CORPUS
+    corpus.mkdir()
+    for name in ("originals", _REGISTRY):
+        if (scratch / name).exists():
+            (scratch / name).replace(corpus / name)
+    with open_it(_settings_for(corpus, settings)) as workspace:
         facts = manifest.facts
         for scope, ids, rows, metadatas in _records(scratch):
             workspace.stores.vectors.upsert(scope, ids, rows, metadatas)
@@ -138,7 +146,7 @@ def _build(scratch: Path, manifest: Manifest, settings: Settings, open_it: Open)
 
 
 def _settings_for(scratch: Path, settings: Settings) -> Settings:
-    """These settings with every store in `scratch`, and nothing that reaches out of it."""
+    """These settings with every store and the audit trail in `scratch`, and nothing that reaches out of it."""
     storage = settings.storage.model_copy(update={"chroma": "embedded", "database_url": ""})
     graphs = settings.embedding.graph_dir or str(settings.data_dir / "models")
     embedding = settings.embedding.model_copy(update={"graph_dir": graphs, "serving": "in_process"})
@@ -147,10 +155,12 @@ def _settings_for(scratch: Path, settings: Settings) -> Settings:
     )
     redis = settings.redis.model_copy(update={"url": type(settings.redis.url)("")})
     identity = settings.identity.model_copy(update={"mode": "none"})
+    audit = settings.audit.model_copy(update={"dir": "", "spool_dir": "", "anchor_dir": ""})
     verification = settings.verification.model_copy(update={"judge": "none"})
     return settings.model_copy(
         update={
             "data_dir": scratch, "sources": (), "storage": storage, "embedding": embedding, "generation": generation,
+            "audit": audit,
             "redis": redis, "identity": identity, "verification": verification,
         }
     )  # fmt: skip
@@ -205,7 +215,7 @@ def _documents(url: str) -> int:
 
 def _fill_server(scratch: Path, settings: Settings, replace: bool) -> None:  # noqa: FBT001
     storage = settings.storage
-    encoder = Registry(open_database(f"sqlite:///{scratch / _REGISTRY}"))
+    encoder = Registry(open_database(f"sqlite:///{scratch / _CORPUS / _REGISTRY}"))
     fingerprint = encoder.value("encoder") or ""
     encoder.close()
     index = VectorIndex.server(storage.chroma_host, storage.chroma_port, storage.chroma_timeout_seconds, fingerprint)
