@@ -45,6 +45,7 @@ bench: $(VENV)/dev.stamp ## Speed and memory next to the plain way of doing the 
 	@$(BIN)/python -m evaluations.service_benchmark
 	@$(BIN)/python -m evaluations.evaluation_benchmark
 	@$(BIN)/python -m evaluations.cache_benchmark
+	@$(BIN)/python -m evaluations.load_benchmark
 
 .PHONY: bench-retrieval
 bench-retrieval: $(VENV)/dev.stamp ## Ranking quality next to MiniLM alone, BM25 alone and RRF

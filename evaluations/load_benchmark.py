@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +26,7 @@ import psutil
 from evaluations.chaos.corpus import QUESTIONS
 from evaluations.chaos.processes import Child
 from evaluations.chaos.stack import Stack, running_stack
+from evaluations.http_load import Target, many_callers, one_caller
 from evaluations.load.capacity import Outcome, Traffic, simulate
 from evaluations.load.cards import simulated
 from evaluations.load.exchange import Place
@@ -34,12 +37,14 @@ from evaluations.load.plan import Plan
 from evaluations.load.running import carry_out
 from evaluations.load.showing import verdict
 from evaluations.runs.machine import machine
+from evaluations.servers import Server, free_ports, posts, running
 from evaluations.timing import table
 
 _SLOTS: Final = 8  # of each node of the stack
 _TOKENS_PER_SECOND: Final = 40.0
 _FIRST_SECONDS: Final = 0.1
 _WARM_USERS: Final = 4
+_IDLE_SECONDS: Final = 8
 _LIST_SECONDS: Final = 4  # until the proxy has read the list of nodes again
 
 
@@ -107,11 +112,39 @@ def write_mix(folder: Path) -> Mix:
     return Mix(questions={str(path): 1}, zipf=0, fresh=1, weights={"ask": 1})
 
 
+def idle_cost(stack: Stack) -> str:
+    """What all processes take while nobody asks: it is in every figure per answer, the more the fewer ask."""
+    before = _processor(stack)
+    time.sleep(_IDLE_SECONDS)
+    after = _processor(stack)
+    taken = ", ".join(f"{name} {1000 * (after[name] - before[name]) / _IDLE_SECONDS:.0f} ms" for name in before)
+    return f"processor time per second while nobody asks: {taken}"
+
+
+def plain_cost(stack: Stack, answers: int, callers: int) -> str:
+    """Processor time of an answer by the plain way: its server and what it asks of Chroma, a few callers at once."""
+    (port,) = free_ports(1)
+    chroma_port = int(stack.chroma.command[-1])
+    command = [sys.executable, "-m", "evaluations.peers.plain_answers", str(stack.folder / "source"), str(chroma_port)]
+    asked = [{"question": each.text} for each in QUESTIONS]
+    target = Target(port, "/v1/ask")
+    with running([*command, str(stack.llm_port), str(port)], {}, posts(port, "/v1/ask", asked[0])) as process:
+        one_caller(target, asked)
+        server = Server(port, process)
+        before = server.cpu_seconds(), _seconds(stack.chroma)
+        bodies = (asked[number % len(asked)] for number in count())
+        load = many_callers(target, bodies, callers, answers / callers)
+        found = len(load.latencies)
+        own, chroma = server.cpu_seconds() - before[0], _seconds(stack.chroma) - before[1]
+    return f"plain way, {found} answers: server {1000 * own / found:.1f} ms, chroma {1000 * chroma / found:.1f} ms"
+
+
 @click.command()
+@click.option("--plain/--no-plain", default=True, help="Also FastAPI with LlamaIndex's chat engine.")
 @click.option("--nodes", "most", default=3, show_default=True, type=click.IntRange(1, 10), help="Nodes to start.")
-@click.option("--seconds", default=30.0, show_default=True, help="Seconds of each load.")
-@click.option("--load", "loads", multiple=True, default=("1:24:2", "3:48:2"), help="NODES:USERS:THINK, several times.")
-def main(most: int, seconds: float, loads: tuple[str, ...]) -> None:
+@click.option("--seconds", default=20.0, show_default=True, help="Seconds of each load.")
+@click.option("--load", "loads", multiple=True, default=("3:30:10", "1:16:3"), help="NODES:USERS:THINK, several times.")
+def main(plain: bool, most: int, seconds: float, loads: tuple[str, ...]) -> None:  # noqa: FBT001 - click
     """Print what was measured, what the model says, and processor time per answer."""
     rows: list[tuple[str, ...]] = [
         ("nodes, users, think", "", "answers/s", "p50 s", "p95 s", "turned away", "failed", "generate p95 s")
@@ -124,6 +157,7 @@ def main(most: int, seconds: float, loads: tuple[str, ...]) -> None:
         with running_stack(Path(folder), most) as stack:
             click.echo(f"{machine()}; {most} nodes run\n")
             measure(stack, most, _WARM_USERS, 0.1, 5, mix)
+            click.echo(idle_cost(stack) + "\n")
             for given in loads:
                 nodes, users = (int(each) for each in given.split(":")[:2])
                 think = float(given.split(":")[2])
@@ -141,6 +175,8 @@ def main(most: int, seconds: float, loads: tuple[str, ...]) -> None:
                 for stage in found.stages:
                     click.echo(f"  {stage.name}: mean {stage.times.mean:.3f} p95 {stage.times.p95:.3f}")
                 click.echo(f"  {found.results} {found.errors}\n")
+            if plain:
+                click.echo(plain_cost(stack, 60, 3) + "\n")
     click.echo(table(rows) + "\n\n" + table(costs))
 
 

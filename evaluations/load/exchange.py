@@ -138,7 +138,7 @@ class Line:
             try:
                 self._connection.request("POST", self._prefix + action.path, content, headers)
                 return self._connection.getresponse()
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
                 self.close()
                 if not reused:
                     raise

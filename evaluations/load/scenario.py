@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+import gevent.event
 from locust import User, events, task
 from locust.env import Environment
 
@@ -33,17 +34,18 @@ def main(path: str) -> None:
 
 def run(plan: Plan) -> None:
     """Start the users in even steps, and stop all of them at the end; answers that are under way are not counted."""
-    environment = Environment(user_classes=[_user_class(plan)], events=events)
+    over = gevent.event.Event()
+    environment = Environment(user_classes=[_user_class(plan, over)], events=events)
     environment.events.request.add_listener(_write)  # type: ignore[no-untyped-call]
     runner = environment.create_local_runner()
-    over = gevent.event.Event()
     gevent.signal_handler(signal.SIGTERM, over.set)
     runner.start(plan.users, spawn_rate=plan.users / plan.ramp_seconds if plan.ramp_seconds else plan.users)
     over.wait(plan.seconds)
+    over.set()  # from here on connections are cut, and what comes of that is no figure
     runner.quit()
 
 
-def _user_class(plan: Plan) -> type[User]:
+def _user_class(plan: Plan, over: gevent.event.Event) -> type[User]:
     mix = Mix.model_validate_json(plan.mix)
     began = time.perf_counter()
 
@@ -75,6 +77,8 @@ def _user_class(plan: Plan) -> type[User]:
             """One action of the mix."""
             action = self.person.next()
             sample, text = self.line.carry_out(action, time.perf_counter() - began)
+            if over.is_set():
+                return
             if text:
                 self.person.heard(action.body["question"], text)
             self.environment.events.request.fire(
