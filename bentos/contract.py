@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 
 from bentos.opening import Opening
+from bentos.principals import Caller
 from bentos.problems import MEDIA_TYPE, Problem
 from rag.domain import Principal, SearchFilter
 from rag.settings import Settings
@@ -65,6 +67,14 @@ async def _settings(request: Request) -> Settings:
 OpenWorkspace = Annotated[Workspace, Depends(_workspace)]
 Jobs = Annotated[JobRunner, Depends(_jobs)]
 TheSettings = Annotated[Settings, Depends(_settings)]
+
+
+async def _consented(workspace: OpenWorkspace, caller: Caller) -> None:
+    await asyncio.to_thread(workspace.personal.consents.require, caller)
+
+
+needs_consent: Any = Depends(_consented)
+"""A dependency of routes that take in what a person asks: 403 before they agreed to what the configuration says."""
 
 
 async def known_parameters_only(request: Request) -> None:

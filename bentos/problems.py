@@ -23,6 +23,8 @@ from rag.errors import (
     BankSightError,
     Busy,
     ConfigurationError,
+    ConsentNeeded,
+    ConsentOutdated,
     ModelError,
     NotAllowed,
     NotFound,
@@ -41,6 +43,7 @@ _STATUS: tuple[tuple[type[BankSightError], int], ...] = (
     (NotFound, 404),
     (NotSignedIn, 401),
     (NotAllowed, 403),
+    (ConsentOutdated, 409),
     (Busy, 503),
     (StorageUnavailable, 503),
     (ModelError, 503),
@@ -133,7 +136,9 @@ def _from_banksight(error: BankSightError) -> Problem:
     if isinstance(error, NotSignedIn):
         wrong = ', error="invalid_token"' if error.presented else ""  # RFC 6750, 3: only where one was sent
         headers = {"WWW-Authenticate": f'Bearer realm="BankSight"{wrong}'}
-    return Problem(status, error.code, str(error), headers)
+    missing = error.missing if isinstance(error, ConsentNeeded) else {}
+    errors = [{"field": purpose, "message": text} for purpose, text in missing.items()]
+    return Problem(status, error.code, str(error), headers, errors)
 
 
 def _from_http(error: HTTPException) -> Problem:

@@ -15,6 +15,7 @@ from typing import Literal
 from rag.domain import Document, DocumentPage, IngestReport, Principal, SearchFilter
 from rag.errors import Busy, IndexMismatch, NotAllowed, NotFound
 from rag.governance.audit_lines import digest
+from rag.governance.exporting import PersonalData, open_personal_data
 from rag.governance.identity import Authentication, local_principal, open_authentication
 from rag.governance.receipts import Receipts, RecordedAnswers, note_configuration, open_receipts, recorded_answers
 from rag.governance.recorded_sign_in import recorded_authentication
@@ -63,6 +64,7 @@ class Workspace:
     pipeline: QueryPipeline
     answers: RecordedAnswers  # the pipeline, behind the answers that it gave already, with receipts
     receipts: Receipts
+    personal: PersonalData
     redis: RedisConnection | None
     authentication: Authentication
     opened_at: float
@@ -323,21 +325,10 @@ def open_workspace(
         ownership.announce(url)
         undo.pop_all()
         return Workspace(
-            settings,
-            ownership,
-            stores,
-            embedding,
-            bulk,
-            sentences,
-            searcher,
-            answering,
-            answers,
-            receipts,
-            redis,
-            authentication,
-            time.monotonic(),
+            settings, ownership, stores, embedding, bulk, sentences, searcher, answering, answers, receipts,
+            open_personal_data(database, receipts, settings.consent), redis, authentication, time.monotonic(),
             threading.Lock(),
-        )
+        )  # fmt: skip
 
 
 def _named(document: Document) -> dict[str, str]:

@@ -14,10 +14,14 @@ BankSightError
 ├── UploadRejected          the user: the file is refused
 ├── NotSignedIn             the user: no key or token that counts was sent
 ├── NotAllowed              the user: their roles do not cover this
+│   └── ConsentNeeded       ... they have not agreed to a purpose
+├── ConsentOutdated         the user: they agree to a text that is no longer the one that holds
 └── Busy                    nobody: try again in `retry_after` seconds
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class BankSightError(Exception):
@@ -120,7 +124,23 @@ class NotSignedIn(BankSightError):
         self.presented = presented
 
 
+class ConsentOutdated(BankSightError):
+    """What was agreed to is not the text that holds now."""
+
+    code = "consent_outdated"
+
+
 class NotAllowed(BankSightError):
     """The caller's roles do not cover this."""
 
     code = "not_allowed"
+
+
+class ConsentNeeded(NotAllowed):
+    """Something must be agreed to first. `missing` has the purposes with version and text."""
+
+    code = "consent_required"
+
+    def __init__(self, missing: Mapping[str, str]) -> None:
+        super().__init__("Nothing is answered before you agree to: " + ", ".join(missing) + "; POST /v1/me/consent.")
+        self.missing = missing

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from bentos import schemas
 from bentos.answering import answer_events, complete, first_of, for_caller, paced
-from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors
+from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors, needs_consent
 from bentos.principals import Caller, requires
 from bentos.streaming import EventStream, answer_frames, event_schema
 from rag.operations import deadline
@@ -31,7 +31,7 @@ _STREAM: dict[str, Any] = {
 
 @router.post(
     "/v1/ask",
-    dependencies=[requires("user")],
+    dependencies=[requires("user"), needs_consent],
     response_model=schemas.Answer,
     responses={200: _STREAM, **errors(400, 413, 504)},
 )

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
 
-from bentos import schemas
+from bentos import consent_schemas, schemas
 from bentos.contract import OpenWorkspace, errors
 from bentos.principals import Caller, requires
+from rag.governance.exporting import write_export
 from rag.settings.identity import ROLES
 
 router = APIRouter(tags=["Sign-in"])
+_ARCHIVE: dict[str, Any] = {
+    "description": "A ZIP archive with `export.json` and your uploaded files.",
+    "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+}
 
 
 @router.get("/v1/me", dependencies=[requires(*ROLES)], response_model=schemas.Person, responses=errors())
@@ -30,3 +41,48 @@ async def log_out(request: Request, workspace: OpenWorkspace) -> Response:
     """Make the key or token of this request stop counting, on every node within a second."""
     await workspace.authentication.sign_out(request.headers.get("authorization"))
     return Response(status_code=204)
+
+
+@router.get(
+    "/v1/me/consent", dependencies=[requires(*ROLES)], response_model=consent_schemas.ConsentList, responses=errors()
+)
+async def get_consent(workspace: OpenWorkspace, caller: Caller) -> Any:
+    """The purposes for which personal data are used here, their texts, and what you said to each."""
+    return {"consents": await asyncio.to_thread(workspace.personal.consents.of, caller)}
+
+
+@router.post(
+    "/v1/me/consent",
+    dependencies=[requires(*ROLES)],
+    response_model=consent_schemas.ConsentList,
+    responses=errors(400, 409, 413),
+)
+async def give_consent(said: consent_schemas.ConsentRequest, workspace: OpenWorkspace, caller: Caller) -> Any:
+    """Agree to a purpose, in the version whose text you read. 409 when there is a newer text."""
+    await asyncio.to_thread(workspace.personal.consents.give, caller, said.purpose, said.version)
+    return await get_consent(workspace, caller)
+
+
+@router.delete(
+    "/v1/me/consent", dependencies=[requires(*ROLES)], response_model=consent_schemas.ConsentList, responses=errors()
+)
+async def withdraw_consent(
+    workspace: OpenWorkspace, caller: Caller, purpose: Annotated[str, Query(pattern=consent_schemas.PURPOSE)]
+) -> Any:
+    """Agree no longer to a purpose, at once. With `service`, nobody can read any more what you asked until now."""
+    await asyncio.to_thread(workspace.personal.consents.withdraw, caller, purpose)
+    return await get_consent(workspace, caller)
+
+
+@router.get(
+    "/v1/me/export", dependencies=[requires(*ROLES)], response_class=FileResponse, responses={200: _ARCHIVE, **errors()}
+)
+async def export(workspace: OpenWorkspace, caller: Caller) -> FileResponse:
+    """What is kept about you, as a ZIP archive: consents, keys, what you asked and did, what you uploaded."""
+    with tempfile.NamedTemporaryFile(prefix="banksight-export-", suffix=".zip", delete=False) as file:
+        target = Path(file.name)
+    uploaded = partial(workspace.original, principal=caller)
+    await asyncio.to_thread(write_export, target, caller, workspace.personal, uploaded)
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    gone = BackgroundTask(target.unlink, missing_ok=True)
+    return FileResponse(target, 200, headers, "application/zip", gone, "banksight-export.zip")

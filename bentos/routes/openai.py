@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from bentos import openai_schemas as wire
 from bentos.answering import answer_events, complete, first_of, for_caller, paced
-from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors
+from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors, needs_consent
 from bentos.principals import Caller, requires
 from bentos.problems import Problem
 from bentos.schemas import Citation
@@ -60,7 +60,7 @@ async def get_model(model: str, settings: TheSettings) -> wire.ModelCard:
 
 @router.post(
     "/v1/chat/completions",
-    dependencies=[requires("user")],
+    dependencies=[requires("user"), needs_consent],
     response_model=wire.ChatCompletion,
     responses={
         200: {"description": "The answer; with `stream: true`, chunks as server-sent events, then `[DONE]`.",

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic_core import to_json
 
 from bentos import schemas
-from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors
+from bentos.contract import OpenWorkspace, TheSettings, checked_filter, errors, needs_consent
 from bentos.principals import Caller, requires
 from rag.errors import QuestionError
 from rag.query.patience import NOTICE
@@ -19,7 +19,10 @@ router = APIRouter(tags=["Questions"])
 
 
 @router.post(
-    "/v1/search", dependencies=[requires("analyst")], response_model=schemas.SearchResponse, responses=errors(400, 413)
+    "/v1/search",
+    dependencies=[requires("analyst"), needs_consent],
+    response_model=schemas.SearchResponse,
+    responses=errors(400, 413),
 )
 async def search(
     asked: schemas.SearchRequest, workspace: OpenWorkspace, settings: TheSettings, caller: Caller

@@ -39,7 +39,7 @@ _RECORD_AT: Final = len(_HEAD) + 64 + len(_MIDDLE)
 
 Kind = Literal[
     "question", "answer", "upload", "deletion", "restoration", "login", "logout", "role_change", "export",
-    "configuration", "ingestion", "erasure", "feedback", "sealed", "pruned",
+    "configuration", "ingestion", "consent", "erasure", "feedback", "sealed", "pruned",
 ]  # fmt: skip
 
 

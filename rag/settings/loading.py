@@ -20,6 +20,7 @@ from rag.settings.answering import (
 )
 from rag.settings.backup import BackupSettings
 from rag.settings.caching import CacheSettings, RedisSettings
+from rag.settings.consent import ConsentSettings
 from rag.settings.corpus import (
     CollectionSettings,
     EmbeddingSettings,
@@ -73,6 +74,7 @@ class Settings(Section):
     limits: LimitSettings
     identity: IdentitySettings
     audit: AuditSettings
+    consent: ConsentSettings
     logging: LoggingSettings
     tracing: TracingSettings
     metrics: MetricsSettings

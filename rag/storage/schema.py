@@ -127,6 +127,18 @@ released = Table(
     Column("released_at", BigInteger, nullable=False),
 )
 
+# What people agreed to, in the version that they read.
+consents = Table(
+    "consents",
+    metadata,
+    Column("tenant", String(128), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("purpose", String(31), primary_key=True),
+    Column("version", String(32), nullable=False),
+    Column("given_at", BigInteger, nullable=False),  # seconds since 1970
+    Column("withdrawn_at", BigInteger),
+)
+
 # Tokens that no longer count although they have not expired.
 signed_out = Table(
     "signed_out",
