@@ -46,6 +46,7 @@ bench: $(VENV)/dev.stamp ## Speed and memory next to the plain way of doing the 
 	@$(BIN)/python -m evaluations.evaluation_benchmark
 	@$(BIN)/python -m evaluations.cache_benchmark
 	@$(BIN)/python -m evaluations.load_benchmark
+	@$(BIN)/python -m evaluations.governance_benchmark
 
 .PHONY: bench-retrieval
 bench-retrieval: $(VENV)/dev.stamp ## Ranking quality next to MiniLM alone, BM25 alone and RRF

@@ -206,8 +206,11 @@ class Workspace:
 
         Raises `NotFound`. The labels stay when the document is read again, or vanishes and comes back.
         """
-        self.document(document_id, principal)
-        self.registry.set_added_labels(document_id, access, principal.subject)
+        added = sorted(access)
+        with self.receipts.action(
+            "labelling", principal, **_named(self.document(document_id, principal)), hidden={"access": added}
+        ):
+            self.registry.set_added_labels(document_id, added, principal.subject)
         self.catalog.refresh()
         return self.registry.document(document_id)
 

@@ -38,7 +38,8 @@ _MAC: Final = slice(len(_HEAD), len(_HEAD) + 64)
 _RECORD_AT: Final = len(_HEAD) + 64 + len(_MIDDLE)
 
 Kind = Literal[
-    "question", "answer", "upload", "deletion", "restoration", "login", "logout", "role_change", "export",
+    "question", "answer", "upload", "deletion", "labelling",
+    "restoration", "login", "logout", "role_change", "export",
     "configuration", "ingestion", "consent", "erasure", "feedback", "sealed", "pruned",
 ]  # fmt: skip
 
