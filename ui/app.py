@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import chainlit as cl
+from chainlit.auth.jwt import get_jwt_secret
 from chainlit.config import config
 from chainlit.server import app as server
 from chainlit.server import get_html_template, sio
@@ -23,6 +24,7 @@ from starlette.routing import Route
 from ui import wording
 from ui.client import ApiClient
 from ui.conversation import Conversation, FailedQuestion
+from ui.credentials import SEALED, seal
 from ui.documents import document_routes
 from ui.errors import BackendError, BackendFailed
 from ui.guests import GUEST, forgotten_since, newcomer
@@ -48,18 +50,34 @@ client = ApiClient(settings)
 
 
 def keep_conversations(database_url: str) -> None:
-    """Conversations in a database. Nobody needs to sign in: the chat does it by itself, as `ui.guests` says."""
+    """Conversations in a database, for people who sign in, or whom the chat signs in itself as `ui.guests` says."""
     store = ConversationStore(open_database(database_url))
     layer, sessions = ConversationLayer(store, client.judge), Sessions(store, time.time)
     cl.data_layer(lambda: layer)
     server.router.routes[:0] = [*feedback_routes(layer), Route("/logout", sessions.log_out, methods=["POST"])]
     server.add_middleware(Identify, sessions=sessions)
+    if settings.ui_login == "key":
+        cl.password_auth_callback(sign_in_by_key)
+        return
 
     @cl.header_auth_callback
     async def sign_in(headers: Mapping[str, str]) -> User:
         gone = forgotten_since(datetime.now(UTC), config.project.user_session_timeout)
         await asyncio.to_thread(store.delete_users, GUEST, gone)
         return User(identifier=newcomer(headers, listens_on_loopback=settings.ui_listens == "loopback"))
+
+
+async def sign_in_by_key(_name: str, key: str) -> User | None:
+    """The person whom the API takes this key for; None when it takes it for nobody's."""
+    if not key.isascii() or not key.isprintable():
+        return None
+    try:
+        person = await client.person(key)
+    except BackendError as problem:
+        log.warning("sign-in refused: %s", type(problem).__name__)
+        return None
+    metadata = {SEALED: seal(key, get_jwt_secret() or "")}
+    return User(identifier=f"{person.tenant}/{person.subject}", display_name=person.subject, metadata=metadata)
 
 
 if settings.ui_database_url:

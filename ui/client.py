@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 from pydantic import ValidationError
 
+from ui.credentials import current_key
 from ui.errors import (
     BackendBusy,
     BackendDown,
@@ -19,12 +20,13 @@ from ui.errors import (
     BackendFailed,
     BackendTimeout,
     QuestionRejected,
+    SignInNeeded,
     SourceNotFound,
     StreamCut,
 )
 from ui.settings import UiSettings
 from ui.sse import EventTooLarge, ServerEvent, server_events
-from ui.wire import Answer, Citation, DocumentPage, Problem, Sentence, Stage, StreamEvent, Turn
+from ui.wire import Answer, Citation, DocumentPage, Person, Problem, Sentence, Stage, StreamEvent, Turn
 
 EVENT_MODELS: dict[str, type[StreamEvent]] = {
     "status": Stage,
@@ -51,7 +53,7 @@ class ApiClient:
             transport=transport,
             trust_env=False,
             follow_redirects=False,
-            event_hooks={"request": [_begin_trace]},
+            event_hooks={"request": [_begin_trace, _say_who_asks]},
         )
 
     async def close(self) -> None:
@@ -102,6 +104,13 @@ class ApiClient:
         with _translated():
             await _raise_for_problem(await self._http.post("/v1/feedback", json=body))
 
+    async def person(self, key: str) -> Person:
+        """Whom the API takes somebody with this key for. Raises a BackendError."""
+        with _translated():
+            response = await self._http.get("/v1/me", headers={"Authorization": f"Bearer {key}"})
+            await _raise_for_problem(response)
+            return Person.model_validate_json(response.content)
+
     @asynccontextmanager
     async def open(self, path: str, *, accept: str, params: dict[str, int]) -> AsyncIterator[httpx.Response]:
         """A response whose body is still to be read, for passing it on. Raises a BackendError."""
@@ -114,6 +123,12 @@ class ApiClient:
 async def _begin_trace(request: httpx.Request) -> None:
     """Every request begins a trace (W3C Trace Context), so that the logs of all processes that it reaches agree."""
     request.headers["traceparent"] = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+async def _say_who_asks(request: httpx.Request) -> None:
+    """The person's own key goes with each request, so that their roles and labels hold for what the chat shows."""
+    if key := current_key.get():
+        request.headers["Authorization"] = f"Bearer {key}"
 
 
 @contextmanager
@@ -166,6 +181,8 @@ def problem_error(problem: Problem, retry_after: str = "") -> BackendError:
     match problem.status:
         case 400 | 413 | 422:
             return QuestionRejected(text, problem.detail)
+        case 401:
+            return SignInNeeded(text)
         case 404:
             return SourceNotFound(text)
         case 429 | 503:

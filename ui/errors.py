@@ -5,6 +5,7 @@ BackendError
 ├── BackendBusy         wait `retry_after` seconds: the API is at its limit
 ├── BackendTimeout      try again: no word for too long, or no end
 ├── StreamCut           try again: the answer ended in its middle
+├── SignInNeeded        sign in again: the key does not count, or no more
 ├── QuestionRejected    ask differently: the API's own sentence says how
 ├── SourceNotFound      ask again: the document is gone, or may not be read
 └── BackendFailed       tell the operator: everything else
@@ -35,6 +36,10 @@ class BackendTimeout(BackendError):
 
 class StreamCut(BackendError):
     """The stream ended without `done`, so what was shown may be half an answer."""
+
+
+class SignInNeeded(BackendError):
+    """The API does not know who asks: there is no key, or it does not count."""
 
 
 class QuestionRejected(BackendError):

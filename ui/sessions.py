@@ -21,6 +21,7 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ui.credentials import SEALED, current_key, unseal
 from ui.guests import GUEST
 from ui.history.store import ConversationStore
 from ui.person import current_person
@@ -38,12 +39,17 @@ class Sessions:
         self._store = store
         self._clock = clock
 
-    async def person(self, token: str | None) -> str:
-        """The identifier of the person whose session this is; empty when it does not count."""
+    async def session(self, token: str) -> tuple[str, str]:
+        """The identifier of the person whose session this is, and the key that they signed in with, if any.
+
+        Both are empty when the session does not count.
+        """
         claims = _claims(token)
-        if not token or claims is None or await asyncio.to_thread(self._store.is_signed_out, _digest(token)):
-            return ""
-        return str(claims.get("identifier") or "")
+        if claims is None or await asyncio.to_thread(self._store.is_signed_out, _digest(token)):
+            return "", ""
+        metadata = claims.get("metadata")
+        sealed = metadata.get(SEALED) if isinstance(metadata, dict) else None
+        return str(claims.get("identifier") or ""), unseal(sealed, get_jwt_secret() or "")
 
     async def sign_out(self, token: str) -> None:
         """End a session: its token counts no more, and its open sockets close."""
@@ -85,12 +91,13 @@ class Identify:
             return
         headers = [(name, value) for name, value in scope["headers"] if name != b"authorization"]
         cookies = cookie_parser("; ".join(value.decode("latin-1") for name, value in headers if name == b"cookie"))
-        person = ""
+        person = key = ""
         if token := get_token_from_cookies(cookies):
-            person = await self._sessions.person(token)
+            person, key = await self._sessions.session(token)
             if not person:
                 headers = [(name, value) for name, value in headers if name != b"cookie"]
         current_person.set(person)
+        current_key.set(key)
         await self._app({**scope, "headers": headers}, receive, send)
 
 

@@ -27,6 +27,8 @@ class UiSettings(BaseModel):
     ui_history_turns: int = Field(default=4, ge=0)  # earlier questions with their answers, sent with the next one
 
     ui_database_url: str = ""  # of the conversations, SQLite or PostgreSQL; `banksight ui` sets it
+    # How people sign in: none, or with their key of the API, which then is sent with each of their questions.
+    ui_login: Literal["none", "key"] = "none"
     ui_listens: Literal["loopback", "network"] = "network"  # whom the port reaches; `banksight ui` sets it
 
     @classmethod

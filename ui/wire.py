@@ -21,6 +21,13 @@ class Turn(WireModel):
     content: str
 
 
+class Person(WireModel):
+    """Whom the API takes a caller for."""
+
+    subject: str = Field(min_length=1)
+    tenant: str
+
+
 class PassageHeader(WireModel):
     """Where a retrieved passage stands. `score` is the fused score in 0..1."""
 

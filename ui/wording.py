@@ -8,6 +8,7 @@ from ui.errors import (
     BackendError,
     BackendTimeout,
     QuestionRejected,
+    SignInNeeded,
     SourceNotFound,
     StreamCut,
 )
@@ -56,6 +57,8 @@ def failure(problem: BackendError, reference: str) -> str:
             return plain_markdown(shortened(advice, MAX_ADVICE))
         case QuestionRejected():
             return "The question could not be read. Please put it differently."
+        case SignInNeeded():
+            return "Your key does not count any more. Please sign out, and sign in with a valid one."
         case SourceNotFound():
             return "This source is not there any more. Ask the question again to get the current sources."
         case BackendBusy(retry_after=seconds):

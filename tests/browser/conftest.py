@@ -61,6 +61,7 @@ class ScriptedApi:
     asked: list[dict[str, Any]] = field(default_factory=list)
     cut_off: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
+    callers: dict[str, str] = field(default_factory=dict)  # the Authorization header by question
     judged: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
 
@@ -87,6 +88,7 @@ class ScriptedApi:
                 ApiRoute("/v1/ask", self._ask, methods=["POST"]),
                 ApiRoute("/v1/documents/{id}/content", self._content),
                 ApiRoute("/v1/documents/{id}/pages/{page:int}", self._page),
+                ApiRoute("/v1/me", self._me),
                 ApiRoute("/v1/feedback", self._feedback, methods=["POST"]),
                 ApiRoute("/livez", lambda _: JSONResponse({})),
             ]
@@ -95,6 +97,7 @@ class ScriptedApi:
     async def _ask(self, request: ApiRequest) -> Response:
         body = await request.json()
         self.asked.append(body)
+        self.callers[body["question"]] = request.headers.get("authorization", "")
         name = max((part for part in self.scripts if part in body["question"]), key=len)
         events = self.scripts[name](self, body)
         first = await anext(events)
@@ -111,6 +114,12 @@ class ScriptedApi:
         except asyncio.CancelledError:
             self.cut_off.append(question)
             raise
+
+    async def _me(self, request: ApiRequest) -> Response:
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not key.startswith("bsk_"):
+            return JSONResponse({"title": "Unauthorized", "status": 401}, status_code=401)
+        return JSONResponse({"subject": key[4:], "tenant": "bank", "roles": ["user"], "clearances": []})
 
     async def _feedback(self, request: ApiRequest) -> Response:
         self.judged.append(await request.json())
@@ -177,12 +186,13 @@ def serving(application: Starlette, port: int) -> Iterator[None]:
     thread.join(10)
 
 
-def start_ui(api_url: str, folder: Path, port: int) -> subprocess.Popen[bytes]:
+def start_ui(api_url: str, folder: Path, port: int, **more: str) -> subprocess.Popen[bytes]:
     """The UI as people start it, in a folder of its own."""
     command = [sys.executable, "-c", "from ui.commands import ui; ui()", "--port", str(port), "--api", api_url]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("BANKSIGHT", "CHAINLIT"))}
     environment |= {"BANKSIGHT_DATA_DIR": str(folder), "PYTHONPATH": str(PROJECT)}
     environment |= {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "BANKSIGHT_UI_CONNECT_SECONDS": "2"}
+    environment |= more
     child = subprocess.Popen(command, cwd=folder, env=environment)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and child.poll() is None:
@@ -369,6 +379,16 @@ def ui_url(api: ScriptedApi, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The UI in front of the scripted API."""
     port = free_port()
     child = start_ui(api.url, tmp_path_factory.mktemp("ui"), port)
+    yield f"http://127.0.0.1:{port}"
+    child.terminate()
+    child.wait(15)
+
+
+@pytest.fixture(scope="module")
+def login_url(api: ScriptedApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A UI where people sign in with their key."""
+    port = free_port()
+    child = start_ui(api.url, tmp_path_factory.mktemp("login"), port, BANKSIGHT_UI_LOGIN="key")
     yield f"http://127.0.0.1:{port}"
     child.terminate()
     child.wait(15)
