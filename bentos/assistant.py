@@ -16,13 +16,12 @@ from bentos.draining import Draining
 from bentos.embedder import Embedder
 from bentos.entrance import Entrance, internal_paths
 from bentos.generator import Generator
-from bentos.opening import Opening, open_workspace_and_jobs
+from bentos.opening import Jobs, Opening, open_workspace_and_jobs
 from rag.errors import BankSightError
 from rag.settings import load_settings
 
 if TYPE_CHECKING:
     from rag.bootstrap import Workspace
-    from rag.ingestion.jobs import JobRunner
 
 settings = load_settings()
 _LONGER_THAN_ANY_UPLOAD_SECONDS = 3600.0
@@ -77,7 +76,7 @@ class Assistant:
         entrance.application = create_app(self.opening, self.draining)
         self.opening.start()
 
-    def _open(self) -> tuple[Workspace, JobRunner]:
+    def _open(self) -> tuple[Workspace, Jobs]:
         service: Any = Assistant  # the decorators make it a bentoml.Service, which knows where it is served
         embedder = getattr(self, "embedder", None)
         return open_workspace_and_jobs(

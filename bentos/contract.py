@@ -15,10 +15,10 @@ from rag.domain import Principal, SearchFilter
 from rag.settings import Settings
 
 if TYPE_CHECKING:
+    from bentos.opening import Jobs as AnyJobs
     from rag.bootstrap import Workspace
-    from rag.ingestion.jobs import JobRunner
 else:  # FastAPI looks at them; importing them takes seconds in which the server can already answer
-    Workspace = JobRunner = Any
+    Workspace = AnyJobs = Any
 
 _MEANINGS = {
     400: "The body cannot be read",
@@ -54,7 +54,7 @@ async def _workspace(request: Request) -> Workspace:
     return opening.workspace()
 
 
-async def _jobs(request: Request) -> JobRunner:
+async def _jobs(request: Request) -> AnyJobs:
     opening: Opening = request.app.state.opening
     return opening.jobs()
 
@@ -65,7 +65,7 @@ async def _settings(request: Request) -> Settings:
 
 
 OpenWorkspace = Annotated[Workspace, Depends(_workspace)]
-Jobs = Annotated[JobRunner, Depends(_jobs)]
+Jobs = Annotated[AnyJobs, Depends(_jobs)]
 TheSettings = Annotated[Settings, Depends(_settings)]
 
 

@@ -10,42 +10,46 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from rag.errors import BankSightError, Busy, StorageUnavailable
 from rag.settings import Settings
 
 if TYPE_CHECKING:
     from rag.bootstrap import Workspace
+    from rag.ingestion.job_queue import JobQueue
     from rag.ingestion.jobs import JobRunner
     from rag.models.engine import Engine
     from rag.models.minilm import MiniLM
+    from rag.nodes import Access
     from rag.storage.redis_connection import RedisConnection
 
 logger = logging.getLogger(__name__)
 
+Jobs: TypeAlias = "JobRunner | JobQueue"  # of a process that writes, and of one that only reads
 State = Literal["opening", "open", "failed", "closed"]
 _RETRY_SECONDS = 3.0
 
 
 def open_workspace_and_jobs(
     settings: Settings, *, url: str = "", embedder: object | None = None, generator_url: str = ""
-) -> tuple[Workspace, JobRunner]:
+) -> tuple[Workspace, Jobs]:
     """The workspace, warmed up, and the runner of its jobs, started. Raises as `rag.bootstrap.open_workspace` does.
 
     `url` is where this process serves HTTP, so that commands find it. `embedder` is the Embedder service as BentoML
     gives it; without one, questions are embedded in this process. At `generator_url` is the Generator service, which
-    generates; without one, that happens in this process too.
+    generates; without one, that happens in this process too. Where a worker ingests, this process only reads.
     """
     # These take seconds to import, in which the server can already answer probes.
     from rag.bootstrap import open_workspace  # noqa: PLC0415
     from rag.ingestion.jobs import JobRunner  # noqa: PLC0415
     from rag.operations import telemetry  # noqa: PLC0415
 
+    access: Access = "read" if settings.ingestion.serving == "worker" else "write"
     generator = _generator(generator_url) if generator_url else None
     try:
         embedding = _remote(embedder, settings) if embedder else None
-        workspace = open_workspace(settings, url=url, embedding=embedding, generator=generator)
+        workspace = open_workspace(settings, access=access, url=url, embedding=embedding, generator=generator)
     except BaseException:
         if generator is not None:
             asyncio.run(generator.close())
@@ -53,7 +57,9 @@ def open_workspace_and_jobs(
     try:
         workspace.warm_up()
         telemetry.SNAPSHOT.set(workspace.catalog.snapshot)
-        jobs = JobRunner(workspace.ingest, workspace.registry, telemetry.ingested)
+        if workspace.requests:
+            return workspace, workspace.requests
+        jobs = JobRunner(workspace.ingest, workspace.registry.jobs, telemetry.ingested)
         jobs.start()
     except BaseException:
         workspace.close()
@@ -79,7 +85,7 @@ class Opening:
     def __init__(
         self,
         settings: Settings,
-        open_it: Callable[[], tuple[Workspace, JobRunner]],
+        open_it: Callable[[], tuple[Workspace, Jobs]],
         on_failure: Callable[[BankSightError], None] = lambda _: None,
         load: Callable[[], Settings] | None = None,
     ) -> None:
@@ -88,7 +94,7 @@ class Opening:
         self.load = load or (lambda: settings)
         self._open_it = open_it
         self._on_failure = on_failure
-        self._opened: tuple[Workspace, JobRunner] | None = None
+        self._opened: tuple[Workspace, Jobs] | None = None
         self._failure: BankSightError | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="opening", daemon=True)
@@ -117,7 +123,7 @@ class Opening:
         """The open workspace. Raises `Busy` while it opens, and what is wrong when it cannot be opened."""
         return self._both()[0]
 
-    def jobs(self) -> JobRunner:
+    def jobs(self) -> Jobs:
         """The runner of background jobs; raises as `workspace` does."""
         return self._both()[1]
 
@@ -148,7 +154,7 @@ class Opening:
             jobs.close()
             workspace.close()
 
-    def _both(self) -> tuple[Workspace, JobRunner]:
+    def _both(self) -> tuple[Workspace, Jobs]:
         if self._closed.is_set():
             raise Busy("The service is stopping; try again in a moment.", retry_after=5)
         if self._opened is not None:

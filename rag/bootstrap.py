@@ -1,4 +1,4 @@
-"""The only place that wires objects together: settings in, a `Workspace` out."""
+"""The only place that wires objects together: settings in, a `Workspace` out. `rag/nodes.py` opens its stores."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from rag.domain import Document, DocumentPage, IngestReport, Principal, SearchFilter
-from rag.errors import Busy, IndexMismatch, NotAllowed, NotFound
+from rag.domain import Document, DocumentOutcome, DocumentPage, IngestReport, Principal, SearchFilter
+from rag.errors import Busy, ConfigurationError, IndexMismatch, NotAllowed, NotFound
 from rag.governance.audit_lines import digest
 from rag.governance.exporting import PersonalData, open_personal_data
 from rag.governance.identity import Authentication, local_principal, open_authentication
 from rag.governance.receipts import Receipts, RecordedAnswers, note_configuration, open_receipts, recorded_answers
 from rag.governance.recorded_sign_in import recorded_authentication
 from rag.ingestion import pipeline, removing, uploads
-from rag.ingestion.identity import index_identity
+from rag.ingestion.identity import Remembering, remember
+from rag.ingestion.job_queue import JobQueue
 from rag.ingestion.run import Progress, Rules, Source, Stores
 from rag.ingestion.sources import opened_sources
 from rag.ingestion.splitting import split
@@ -28,6 +29,7 @@ from rag.models.embedding import MiniLM, open_embedding
 from rag.models.engine import Engine
 from rag.models.llms import close_llm, open_llm
 from rag.models.places import verified_folder
+from rag.nodes import Access, open_stores
 from rag.operations.consistency import Consistency, check
 from rag.operations.recorded import INGESTED, record
 from rag.query.caching import open_cached_answers
@@ -37,15 +39,13 @@ from rag.query.pipeline import QueryPipeline
 from rag.query.prompting import read_templates, use_templates
 from rag.query.retrieval import Searcher
 from rag.query.similarity import SentenceVectors
-from rag.settings import Settings, SplittingSettings
+from rag.settings import Settings
 from rag.storage.catalog import Catalog
 from rag.storage.database import open_database
-from rag.storage.lexical import LexicalIndex
-from rag.storage.originals import Originals
+from rag.storage.lease import WriterLease
 from rag.storage.ownership import Ownership
 from rag.storage.redis_connection import RedisConnection, open_redis
 from rag.storage.registry import Registry
-from rag.storage.vectors import VectorIndex
 
 _PATIENCE_SECONDS = 2.0
 
@@ -55,7 +55,7 @@ class Workspace:
     """Everything that a process needs to ingest and to answer. Close it when done."""
 
     settings: Settings
-    ownership: Ownership
+    ends: ExitStack
     stores: Stores
     embedding: MiniLM
     bulk: MiniLM  # for ingestion
@@ -69,6 +69,8 @@ class Workspace:
     authentication: Authentication
     opened_at: float
     writing: threading.Lock
+    lease: WriterLease | None = None  # of the one process that writes, where there are many
+    requests: JobQueue | None = None  # where this process only reads: what it asks that one for
 
     @property
     def registry(self) -> Registry:
@@ -121,6 +123,7 @@ class Workspace:
         retry: Literal["changed", "failed"] = "changed",
     ) -> IngestReport:
         """Make the corpus equal to sources that the settings need not know, and that the caller closes."""
+        self._require_writer()
         encoder = self.bulk
         with self.writing:
             return pipeline.ingest(
@@ -153,7 +156,7 @@ class Workspace:
         known = {source.collection for source in self.settings.sources} | {uploads.DEFAULT_COLLECTION}
         most = self.settings.server.max_upload_bytes
         with self.receipts.action("upload", principal, sha256=digest(content), size=len(content)) as outcome:
-            stored = uploads.store(upload, principal, self.settings.data_dir, most, known)
+            stored = uploads.store(upload, principal, self.settings.files_dir, most, known)
             outcome["document_id"] = stored.id
         return stored
 
@@ -194,11 +197,14 @@ class Workspace:
         Raises `NotFound`, and `Busy` while documents are being ingested.
         """
         document = self.document(document_id, principal)
-        with self._alone(), self.receipts.action("deletion", principal, **_named(document)):
-            if uploads.delete_file(self.settings.data_dir, document):
-                removing.remove_documents([document], self.stores)
+        with self.receipts.action("deletion", principal, **_named(document)):
+            if self.requests:
+                whose = {"subject": principal.subject, "tenant": principal.tenant}
+                self.requests.do_soon("delete", document_id, **whose, seconds=_PATIENCE_SECONDS)
+                self.catalog.refresh()
             else:
-                removing.exclude_document(document, self.stores)
+                with self._alone():
+                    removing.delete(document, self.stores, self.settings.files_dir)
         return document
 
     def label_document(self, document_id: str, access: Iterable[str], principal: Principal) -> Document:
@@ -214,14 +220,28 @@ class Workspace:
         self.catalog.refresh()
         return self.registry.document(document_id)
 
+    def delete_asked_for(self, document_id: str) -> IngestReport:
+        """Do the job that `delete_document` in another process asked for, which had looked whether it may."""
+        started = time.monotonic()
+        with self.writing:
+            document = self.registry.document(document_id)
+            removing.delete(document, self.stores, self.settings.files_dir)
+        outcome = DocumentOutcome(document.id, document.uri, "deleted", pages=document.pages, chunks=document.chunks)
+        return IngestReport((outcome,), self.catalog.snapshot, time.monotonic() - started, 0, 0, 0)
+
     def restore_document(self, document_id: str, principal: Principal) -> Document:
         """Let the next ingestion take a deleted document in again."""
         document = self.document(document_id, principal)
+        self._require_writer()
         if document.state != "excluded":
             raise NotFound(f"document {document_id!r} was not deleted, so there is nothing to restore")
         with self._alone(), self.receipts.action("restoration", principal, **_named(document)):
             removing.remove_documents([document], self.stores)
         return document
+
+    def _require_writer(self) -> None:
+        if self.requests:
+            raise ConfigurationError("this process only reads; `banksight worker` and `banksight ingest` write")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -235,16 +255,18 @@ class Workspace:
 
     def check(self, repair: Literal["report", "repair"] = "report") -> Consistency:
         """Compare registry, Chroma, lexical index and originals id by id, and repair on request."""
+        self._require_writer()
         with self.writing:
             return check(self.stores, self.embedding, repair)
 
     def rebuild(self) -> None:
         """Forget the whole index, so that the next ingestion makes it anew with this encoder. Sources stay."""
+        self._require_writer()
         with self.writing:
             removing.remove_documents(self.registry.documents(), self.stores)
             self.stores.vectors.clear()
             self.stores.lexical.clear()
-            _remember_encoder(self.registry, self.embedding, self.settings.splitting, "replace")
+            remember(self.registry, self.embedding.fingerprint, self.settings.splitting, "replace")
 
     def uptime_seconds(self) -> float:
         """Seconds since this workspace was opened."""
@@ -255,13 +277,7 @@ class Workspace:
         for llm in self.pipeline.engines:
             close_llm(llm)
         self.authentication.close()
-        self.receipts.close()
-        self.stores.lexical.close()
-        self.stores.vectors.close()
-        self.stores.registry.close()
-        if self.redis:
-            self.redis.close()
-        self.ownership.release()
+        self.ends.close()
 
     def _rules(self, encoder: MiniLM) -> Rules:
         settings = self.settings
@@ -283,54 +299,53 @@ def _is_operator(principal: Principal) -> bool:
 def open_workspace(
     settings: Settings,
     *,
+    access: Access = "write",
     url: str = "",
     check_encoder: Literal["match", "ignore"] = "match",
     embedding: MiniLM | None = None,
     generator: Engine | None = None,
 ) -> Workspace:
-    """Open the data folder as its owner, and everything in it.
+    """Open everything: to write, as the owner of the data folder, or, where `ingestion.serving` is `worker`, to read.
 
     `url` is where this process serves HTTP, so that commands find it. `embedding` embeds questions and `generator`
     generates, where that is not to happen in this process. Raises `DataFolderInUse`, `ConfigurationError`,
-    `IndexMismatch`, `StorageUnavailable` or `ModelError`, and then leaves everything as it was.
+    `IndexMismatch`, `StorageUnavailable`, `Busy` or `ModelError`, and then leaves everything as it was.
     """
     with ExitStack() as undo:
         use_templates(read_templates(settings.prompts_dir))
-        ownership = Ownership(settings.data_dir)
-        undo.callback(ownership.release)
+        ownership = Ownership(settings.data_dir) if access == "write" else None
+        if ownership:
+            undo.callback(ownership.release)
+        database = open_database(settings.database_url, "upgrade" if access == "write" else "require")
+        undo.callback(database.dispose)
         bulk = open_embedding(settings.embedding, settings.data_dir / "models", "bulk")
         sentences = embedding or bulk  # many texts at once: the bulk encoder is the faster one
         embedding = embedding or open_embedding(settings.embedding, settings.data_dir / "models", "query")
         _require_same_vectors(embedding, bulk)
-        database = open_database(settings.database_url)
-        registry = Registry(database)
-        undo.callback(registry.close)
-        if check_encoder == "match":
-            _remember_encoder(registry, embedding, settings.splitting, "keep")
-        vectors = _open_vectors(settings, embedding.fingerprint)
-        undo.callback(vectors.close)
-        lexical = LexicalIndex(settings.data_dir / "lexical")
-        undo.callback(lexical.close)
-        stores = Stores(registry, vectors, lexical, Originals(settings.data_dir / "originals"), Catalog(registry))
-        removing.recover(stores)
+        mode: Remembering = "leave" if check_encoder == "ignore" else "keep" if access == "write" else "compare"
+        identify = partial(remember, encoder=embedding.fingerprint, splitting=settings.splitting, mode=mode)
+        opened = open_stores(settings, access, database, embedding.fingerprint, identify, undo)
+        stores, registry = opened.stores, opened.stores.registry
         searcher = Searcher(
-            embedding, patient(vectors, sentences, registry, settings.storage), lexical, stores.catalog, registry,
-            settings.retrieval, settings.collections,
+            embedding, patient(stores.vectors, sentences, registry, settings.storage), stores.lexical, stores.catalog,
+            registry, settings.retrieval, settings.collections,
         )  # fmt: skip
         answering = _open_pipeline(searcher, stores, sentences, settings, generator)
         receipts = open_receipts(settings, database)
         undo.callback(receipts.close)
         authentication = recorded_authentication(open_authentication(settings, database), receipts)
         redis = open_redis(settings.redis)
-        cached = open_cached_answers(answering, stores, redis, embedding.fingerprint, settings)
+        if redis:
+            undo.callback(redis.close)
+        cached = open_cached_answers(answering, stores, redis, embedding.fingerprint, settings, opened.corpus)
         answers = recorded_answers(cached, receipts, settings, embedding.fingerprint)
         note_configuration(settings, receipts, registry)
-        ownership.announce(url)
-        undo.pop_all()
+        if ownership:
+            ownership.announce(url)
         return Workspace(
-            settings, ownership, stores, embedding, bulk, sentences, searcher, answering, answers, receipts,
+            settings, undo.pop_all(), stores, embedding, bulk, sentences, searcher, answering, answers, receipts,
             open_personal_data(database, receipts, settings.consent), redis, authentication, time.monotonic(),
-            threading.Lock(),
+            threading.Lock(), opened.lease, JobQueue(registry.jobs) if access == "read" else None,
         )  # fmt: skip
 
 
@@ -365,25 +380,3 @@ def _require_same_vectors(embedding: MiniLM, bulk: MiniLM) -> None:
             f"the bulk encoder ({bulk.backend}) and the query encoder ({embedding.backend}) make different "
             "vectors; set embedding.bulk_backend to auto"
         )
-
-
-def _remember_encoder(
-    registry: Registry, embedding: MiniLM, splitting: SplittingSettings, mode: Literal["keep", "replace"]
-) -> None:
-    """An index never mixes vectors of two encoders or chunks of two splittings."""
-    for key, value in index_identity(embedding.fingerprint, splitting).items():
-        stored = registry.value(key)
-        if stored is None or mode == "replace" or not registry.totals()["chunks"]:
-            registry.set_value(key, value)
-        elif stored != value:
-            raise IndexMismatch(
-                f"this index was made with {key} {stored}, and this installation has {value}; "
-                "run `banksight ingest --rebuild` to make it anew, or start the version that made it"
-            )
-
-
-def _open_vectors(settings: Settings, encoder: str) -> VectorIndex:
-    storage = settings.storage
-    if storage.chroma == "server":
-        return VectorIndex.server(storage.chroma_host, storage.chroma_port, storage.chroma_timeout_seconds, encoder)
-    return VectorIndex.embedded(settings.data_dir / "chroma", encoder)

@@ -25,6 +25,7 @@ _OURS = {
     "proxy": "rag.commands.proxy:proxy",
     "quarantine": "rag.commands.quarantine:quarantine",
     "up": "rag.commands.up:up",
+    "worker": "rag.commands.worker:worker",
     "version": "rag.commands.version:version",
 }
 

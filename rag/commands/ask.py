@@ -28,7 +28,7 @@ _SHOWN_FROM_SECONDS = 0.005
 def ask(question: str, *, as_json: bool, collections: tuple[str, ...], as_of: datetime | None) -> None:
     """Answer QUESTION from the indexed documents, with citations, or say that they do not answer it."""
     day = as_of.date() if as_of else None
-    with workspace_or_remote() as place:
+    with workspace_or_remote(access="read") as place:
         if isinstance(place, RemoteWorkspace):
             request: dict[str, Any] = {"question": question, "filters": {"collections": list(collections)}}
             answer = place.ask(request | ({"as_of": day.isoformat()} if day else {}))

@@ -25,7 +25,7 @@ def documents() -> None:
 @click.option("--state", help="Only documents in this state, such as indexed or failed.")
 def list_documents(*, as_json: bool, state: str | None) -> None:
     """Every document with its state, pages and chunks."""
-    with workspace_or_remote() as place:
+    with workspace_or_remote(access="read") as place:
         found = (
             place.documents()
             if isinstance(place, RemoteWorkspace)
@@ -47,7 +47,7 @@ def list_documents(*, as_json: bool, state: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def show(document_id: str, *, as_json: bool) -> None:
     """What is known of one document."""
-    with workspace_or_remote() as place:
+    with workspace_or_remote(access="read") as place:
         found: dict[str, Any] = (
             place.document(document_id)
             if isinstance(place, RemoteWorkspace)
@@ -67,7 +67,7 @@ def show(document_id: str, *, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(document_id: str, *, yes: bool) -> None:
     """Delete a document from the index. Its source file stays and is not taken in again until it is restored."""
-    with workspace_or_remote() as place:
+    with workspace_or_remote(access="read") as place:
         if isinstance(place, RemoteWorkspace):
             title = place.document(document_id)["title"]
         else:
@@ -101,7 +101,7 @@ def label(document_id: str, labels: tuple[str, ...]) -> None:
     It counts within a second on every node, also while documents are ingested, and stays when the document is read
     again. Labels of the source are taken off in its sidecar.
     """
-    with workspace_or_remote() as place:
+    with workspace_or_remote(access="read") as place:
         found: dict[str, Any] = (
             place.label_document(document_id, labels)
             if isinstance(place, RemoteWorkspace)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rag.commands.place import opened, print_json, workspace_or_remote
+from rag.errors import Busy, DataFolderInUse
 from rag.governance.roles import for_roles
 from rag.ingestion.looking import report_if_unchanged
 from rag.operations.recorded import INGESTED, record
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from rag import bootstrap
     from rag.domain import IngestReport
     from rag.ingestion.run import Progress as Step
-    from rag.remote import RemoteWorkspace
+
+_There = Callable[[Sequence[str] | None, Callable[[dict[str, Any]], None]], dict[str, Any]]
 
 
 @for_roles("operator")
@@ -41,7 +44,7 @@ def ingest(
     """Make the corpus equal to its SOURCES (default: all that are configured).
 
     Unchanged documents cost nothing, vanished ones are deleted, and a broken one is reported without stopping the
-    others. Ctrl-C keeps what was written; the next run goes on from there.
+    others. Ctrl-C keeps what was written; the next run goes on from there. Where a worker runs, it does the work.
     """
     options: dict[str, Any] = {
         "mass_delete": "allow" if allow_mass_delete else "refuse",
@@ -59,10 +62,31 @@ def ingest(
         return show(unchanged, as_json)
     from rag.remote import RemoteWorkspace  # noqa: PLC0415 - imports that a run without work must not pay
 
-    with workspace_or_remote(settings) as place:
-        if isinstance(place, RemoteWorkspace):
-            return _run_there(place, sources or None, as_json)
-        return show(run_here(place, sources or None, options), as_json)
+    try:
+        with workspace_or_remote(settings) as place:
+            if isinstance(place, RemoteWorkspace):
+                return _run_there(place.ingest, sources or None, as_json)
+            return show(run_here(place, sources or None, options), as_json)
+    except (Busy, DataFolderInUse):
+        if settings.ingestion.serving != "worker" or retry_failed or allow_mass_delete:
+            raise
+    with _asked(settings) as ask:
+        return _run_there(ask, sources or None, as_json)
+
+
+@contextmanager
+def _asked(settings: Settings) -> Iterator[_There]:
+    """What has the worker ingest, which holds the right to write."""
+    from rag.governance.identity import local_principal  # noqa: PLC0415
+    from rag.ingestion.job_queue import JobQueue  # noqa: PLC0415
+    from rag.storage.database import open_database  # noqa: PLC0415
+    from rag.storage.job_table import JobTable  # noqa: PLC0415
+
+    database = open_database(settings.database_url, "require")
+    try:
+        yield partial(JobQueue(JobTable(database)).ingest, principal=local_principal(settings))
+    finally:
+        database.dispose()
 
 
 @contextmanager
@@ -113,7 +137,7 @@ def show(report: IngestReport, as_json: bool) -> int:  # noqa: FBT001  passed on
     return 1 if report.failed else 0
 
 
-def _run_there(place: RemoteWorkspace, sources: tuple[str, ...] | None, as_json: bool) -> int:  # noqa: FBT001
+def _run_there(there: _There, sources: tuple[str, ...] | None, as_json: bool) -> int:  # noqa: FBT001
     with _bar() as bar:
         task = bar.add_task("Waiting", total=None, chunks="")
 
@@ -122,7 +146,7 @@ def _run_there(place: RemoteWorkspace, sources: tuple[str, ...] | None, as_json:
             stage = str(now.get("stage", job["state"])).capitalize()
             bar.update(task, description=stage, completed=now.get("done", 0), total=now.get("total") or None)
 
-        job = place.ingest(sources, follow)
+        job = there(sources, follow)
     if as_json:
         print_json(job)
     else:

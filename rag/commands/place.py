@@ -16,6 +16,7 @@ from rag.storage.ownership import owner_of
 
 if TYPE_CHECKING:
     from rag.bootstrap import Workspace
+    from rag.nodes import Access
     from rag.remote import RemoteWorkspace
 
 
@@ -23,9 +24,18 @@ KEY_VARIABLE = "BANKSIGHT_API_KEY"  # with which commands sign in at a running B
 
 
 @contextmanager
-def workspace_or_remote(settings: Settings | None = None) -> Iterator[Workspace | RemoteWorkspace]:
-    """The workspace itself, or the API of the process that has it open. Raises what `open_workspace` raises."""
+def workspace_or_remote(
+    settings: Settings | None = None, access: Access = "write"
+) -> Iterator[Workspace | RemoteWorkspace]:
+    """The workspace itself, or the API of the process that has it open. Raises what `open_workspace` raises.
+
+    With `read`, which is enough to label and delete, no other process matters where a worker does the writing.
+    """
     settings = settings or load_settings()
+    if access == "read" and settings.ingestion.serving == "worker":
+        with opened(settings, access) as workspace:
+            yield workspace
+        return
     url = owner_of(settings.data_dir)
     if url:
         from rag.remote import RemoteWorkspace  # noqa: PLC0415
@@ -42,11 +52,11 @@ def workspace_or_remote(settings: Settings | None = None) -> Iterator[Workspace 
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Workspace]:
+def opened(settings: Settings, access: Access = "write") -> Iterator[Workspace]:
     """The workspace, closed at the end."""
     from rag.bootstrap import open_workspace  # noqa: PLC0415  seconds of imports that `--help` must not pay
 
-    workspace = open_workspace(settings)
+    workspace = open_workspace(settings, access=access)
     try:
         yield workspace
     finally:

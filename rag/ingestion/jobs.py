@@ -1,4 +1,4 @@
-"""Ingestion in the background of a service: one at a time, in one thread, remembered across restarts.
+"""Ingestion in the background of the process that writes: one at a time, in one thread, remembered across restarts.
 
 A job that a stopped or killed process left behind is taken up again by the next one: ingestion is incremental, so doing
 it twice changes nothing. One that was begun three times and never ended is given up, because it may be what kills us.
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Kind = Literal["ingest", "delete"]
 FINISHED: frozenset[JobState] = frozenset({"succeeded", "failed", "cancelled"})
 MAX_ATTEMPTS = 3
+_LOOK_EVERY_SECONDS = 0.3  # at what other processes ask for
 _PROGRESS_SECONDS = 1.0  # progress is written down at most this often; readers in this process always see the latest
 
 
 class JobStore(Protocol):
-    """Where jobs are remembered; the registry is one."""
+    """Where jobs are remembered: `rag.storage.job_table.JobTable`."""
 
     def save_job(self, job: dict[str, Any]) -> None:
         """Insert or replace the job with this id."""
@@ -42,7 +44,17 @@ class JobStore(Protocol):
     def list_jobs(self, limit: int = 50) -> list[dict[str, Any]]:
         """The latest jobs, newest first."""
 
+    def queued_jobs(self) -> list[dict[str, Any]]:
+        """Those that nobody has begun, oldest first."""
 
+    def change_queued(self, job: dict[str, Any]) -> bool:
+        """Replace a job that is still queued; False when it is not."""
+
+    def asked_to_stop(self, job_id: str) -> bool:
+        """Whether another process wants the job to stop."""
+
+
+Delete = Callable[[str], IngestReport]
 Ingest = Callable[[Sequence[str] | None, "Callable[[Progress], None]", threading.Event], IngestReport]
 
 
@@ -57,10 +69,13 @@ class JobProgress:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One ingestion. `document_id` names the upload that it is for; `sources` None means every configured source."""
+    """An ingestion or a deletion. `sources` None means every configured source.
+
+    `document_id` names the upload that an ingestion is for, or what is to be deleted.
+    """
 
     id: str
-    kind: str
+    kind: Kind
     state: JobState
     sources: tuple[str, ...] | None
     subject: str
@@ -94,8 +109,16 @@ class JobRunner:
     `finished` is called with every report, in the runner's thread; metrics use it.
     """
 
-    def __init__(self, ingest: Ingest, store: JobStore, finished: Callable[[IngestReport], None] | None = None) -> None:
+    def __init__(
+        self,
+        ingest: Ingest,
+        store: JobStore,
+        finished: Callable[[IngestReport], None] | None = None,
+        delete: Delete | None = None,
+    ) -> None:
+        """With `delete`, what other processes ask for in the same store is done too."""
         self._ingest = ingest
+        self._delete = delete
         self._store = store
         self._finished = finished
         self._lock = threading.Lock()
@@ -105,6 +128,11 @@ class JobRunner:
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="ingestion-jobs", daemon=True)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the runner works; it ends when jobs cannot be written down any more."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Take up what an earlier process left, and begin to work."""
         for stored in reversed(self._store.list_jobs(1000)):
@@ -113,7 +141,7 @@ class JobRunner:
                 continue
             if job.attempts >= MAX_ATTEMPTS:
                 error = "The service stopped three times while this job ran; look at the log, then start it again."
-                self._keep(replace(job, state="failed", error=error, finished_at=_now()))
+                self._keep(replace(job, state="failed", error=error, finished_at=now()))
             else:
                 self._enqueue(replace(job, state="queued", progress=JobProgress()))
         self._thread.start()
@@ -122,16 +150,7 @@ class JobRunner:
         self, sources: Sequence[str] | None, *, subject: str, tenant: str, document_id: str | None = None
     ) -> Job:
         """A queued job, already remembered."""
-        job = Job(
-            id=uuid.uuid4().hex,
-            kind="ingest",
-            state="queued",
-            sources=None if sources is None else tuple(sources),
-            subject=subject,
-            tenant=tenant,
-            created_at=_now(),
-            document_id=document_id,
-        )
+        job = new_job(sources, subject=subject, tenant=tenant, document_id=document_id)
         self._enqueue(job)
         return job
 
@@ -178,18 +197,41 @@ class JobRunner:
         self._queue.put(job.id)
 
     def _work(self) -> None:
-        while (job_id := self._queue.get()) is not None and not self._closing:
+        while not self._closing:
+            try:
+                job_id = self._queue.get(timeout=_LOOK_EVERY_SECONDS if self._delete else None)
+            except queue.Empty:
+                self._look()
+                continue
             with self._lock:
-                job = self._live.get(job_id)
-            if job is not None and job.state == "queued":
+                job = self._live.get(job_id or "")
+            if job is not None and job.state == "queued" and not self._closing:
                 self._run(job)
+
+    def _look(self) -> None:
+        """Take up what other processes ask for."""
+        try:
+            asked = [Job.from_dict(stored) for stored in self._store.queued_jobs()]
+        except Exception:  # the database is away; the jobs are still there when it is back
+            logger.exception("the jobs cannot be read now")
+            return
+        with self._lock:
+            new = [job for job in asked if job.id not in self._live]
+            self._live |= {job.id: job for job in new}
+            self._stops |= {job.id: threading.Event() for job in new}
+        for job in new:
+            self._queue.put(job.id)
 
     def _run(self, job: Job) -> None:
         job = replace(job, state="running", attempts=job.attempts + 1)
-        self._keep(job)
         stop = self._stops[job.id]
+        if not self._store.change_queued(asdict(job)):  # somebody cancelled it
+            self._forget(job.id)
+            return
+        with self._lock:
+            self._live[job.id] = job
         try:
-            report = self._ingest(job.sources, self._note_progress(job.id), stop)
+            report = self._report(job, stop)
         except BankSightError as error:
             self._end(replace(self.get(job.id), state="failed", error=str(error)))
         except Exception:  # the runner must outlive whatever one job does
@@ -197,6 +239,11 @@ class JobRunner:
             self._end(replace(self.get(job.id), state="failed", error="Something unexpected went wrong; see the log."))
         else:
             self._conclude(self.get(job.id), report, stop)
+
+    def _report(self, job: Job, stop: threading.Event) -> IngestReport:
+        if job.kind == "delete" and self._delete and job.document_id:
+            return self._delete(job.document_id)
+        return self._ingest(job.sources, self._note_progress(job.id), stop)
 
     def _conclude(self, job: Job, report: IngestReport, stop: threading.Event) -> None:
         if self._finished is not None:
@@ -228,6 +275,8 @@ class JobRunner:
             if time.monotonic() - written >= _PROGRESS_SECONDS:
                 written = time.monotonic()
                 self._store.save_job(asdict(job))
+                if self._store.asked_to_stop(job_id):
+                    self._stops[job_id].set()
 
         return note
 
@@ -237,10 +286,29 @@ class JobRunner:
         self._store.save_job(asdict(job))
 
     def _end(self, job: Job) -> None:
-        self._store.save_job(asdict(replace(job, finished_at=_now())))
+        self._store.save_job(asdict(replace(job, finished_at=now())))
+        self._forget(job.id)
+
+    def _forget(self, job_id: str) -> None:
         with self._lock:
-            self._live.pop(job.id, None)
-            self._stops.pop(job.id, None)
+            self._live.pop(job_id, None)
+            self._stops.pop(job_id, None)
+
+
+def new_job(
+    sources: Sequence[str] | None, *, subject: str, tenant: str, document_id: str | None, kind: Kind = "ingest"
+) -> Job:
+    """A job that nobody has begun."""
+    return Job(
+        id=uuid.uuid4().hex,
+        kind=kind,
+        state="queued",
+        sources=None if sources is None else tuple(sources),
+        subject=subject,
+        tenant=tenant,
+        created_at=now(),
+        document_id=document_id,
+    )
 
 
 def summary(report: IngestReport) -> dict[str, Any]:
@@ -261,5 +329,6 @@ def _blame(outcomes: Sequence[DocumentOutcome]) -> str:
     return f"{broken[0].message or broken[0].reason}{more}"
 
 
-def _now() -> str:
+def now() -> str:
+    """The time as jobs have it: ISO 8601 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -6,8 +6,10 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from rag.domain import Document
+from rag.ingestion import uploads
 from rag.ingestion.run import Stores
 from rag.storage.catalog import scope_name
 from rag.storage.registry import Pair, Registry
@@ -62,6 +64,14 @@ def remove_documents(documents: Sequence[Document], stores: Stores) -> None:
         discard(stores.registry.remove([document.id for document in documents]), stores)
         discard_originals((document.content_hash for document in documents), stores)
     stores.catalog.refresh()
+
+
+def delete(document: Document, stores: Stores, files_dir: Path) -> None:
+    """Delete a document everywhere, an uploaded one with its file; no source brings it back."""
+    if uploads.delete_file(files_dir, document):
+        remove_documents([document], stores)
+    else:
+        exclude_document(document, stores)
 
 
 def exclude_document(document: Document, stores: Stores) -> None:

@@ -20,7 +20,7 @@ def opened_sources(settings: Settings, names: Sequence[str] | None) -> Iterator[
 
     Raises `ConfigurationError` for an unknown name. Processes that parse start when the first document is read.
     """
-    chosen = _choose(settings.sources + uploads.sources(settings.data_dir), names)
+    chosen = _choose(settings.sources + uploads.sources(settings.files_dir), names)
     with closing(ParsingSandbox(_limits(settings), settings.parsing.workers)) as sandbox:
         opened = [Source(_connector(source, sandbox, settings), source.collection) for source in chosen]
         try:

@@ -1,4 +1,4 @@
-"""Uploaded files: kept in the data folder as a source of their own, one sub-folder per collection."""
+"""Uploaded files: kept as a source of their own, one sub-folder per collection."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def is_upload(source: str) -> bool:
     return source.startswith(_PREFIX)
 
 
-def sources(data_dir: Path) -> tuple[SourceSettings, ...]:
+def sources(files_dir: Path) -> tuple[SourceSettings, ...]:
     """One source per folder of uploaded files."""
-    folders = sorted(path for path in (data_dir / "uploads").glob("*") if path.is_dir())
+    folders = sorted(path for path in (files_dir / "uploads").glob("*") if path.is_dir())
     return tuple(SourceSettings(name=_PREFIX + path.name, collection=path.name, root=path) for path in folders)
 
 
-def store(upload: Upload, principal: Principal, data_dir: Path, most_bytes: int, known: Collection[str]) -> Document:
+def store(upload: Upload, principal: Principal, files_dir: Path, most_bytes: int, known: Collection[str]) -> Document:
     """Write the file and its sidecar. Raises `UploadRejected`; then nothing was written."""
     name = _safe_name(upload.name)
     _require_allowed(upload, principal, most_bytes, known)
@@ -56,7 +56,7 @@ def store(upload: Upload, principal: Principal, data_dir: Path, most_bytes: int,
     except SourceUnreadable as error:
         status = 415 if error.reason in ("unsupported", "mislabelled") else 422
         raise UploadRejected(str(error), status) from error
-    folder = data_dir / "uploads" / upload.collection
+    folder = files_dir / "uploads" / upload.collection
     _refuse_taken(folder / name, principal)
     folder.mkdir(parents=True, exist_ok=True)
     # The sidecar first: a file must never be there without its labels, whatever kills this process.
@@ -103,11 +103,11 @@ def _refuse_taken(path: Path, principal: Principal) -> None:
         raise UploadRejected("a file of this name is there already and is not yours to replace; rename the file")
 
 
-def delete_file(data_dir: Path, document: Document) -> bool:
+def delete_file(files_dir: Path, document: Document) -> bool:
     """Delete an uploaded document's file and sidecar. False when the document was not uploaded."""
     if not is_upload(document.source):
         return False
-    path = data_dir / "uploads" / document.source.removeprefix(_PREFIX) / document.uri.removeprefix("file:")
+    path = files_dir / "uploads" / document.source.removeprefix(_PREFIX) / document.uri.removeprefix("file:")
     path.unlink(missing_ok=True)
     path.with_name(f"{path.name}.meta.yaml").unlink(missing_ok=True)
     return True

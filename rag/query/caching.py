@@ -318,7 +318,12 @@ class CachedAnswers:
 
 
 def open_cached_answers(
-    pipeline: QueryPipeline, stores: Stores, redis: RedisConnection | None, encoder: str, settings: Settings
+    pipeline: QueryPipeline,
+    stores: Stores,
+    redis: RedisConnection | None,
+    encoder: str,
+    settings: Settings,
+    corpus: Corpus | None = None,
 ) -> CachedAnswers | QueryPipeline:
     """The pipeline behind its cache, or alone where `cache.mode` is off. Raises `ConfigurationError`."""
     chosen = settings.cache
@@ -327,7 +332,7 @@ def open_cached_answers(
     parts = Parts(
         sealer=Sealer(cache_secret(chosen.secret.get_secret_value(), settings.data_dir)),
         shared=SharedAnswers(redis, chosen.flight_seconds) if redis else None,
-        corpus=stores.catalog,
+        corpus=corpus or stores.catalog,
         versions=stores.registry.live,
         conditions=conditions_of(settings, encoder),
         patience_seconds=settings.server.deadline_seconds,

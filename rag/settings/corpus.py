@@ -82,11 +82,13 @@ class StorageSettings(Section):
     chroma_host: str
     chroma_port: int
     chroma_timeout_seconds: float = Field(gt=0)
+    files_dir: str
 
 
 class IngestionSettings(Section):
-    """How ingestion batches, and when it stops to ask."""
+    """Which process ingests, how it batches, and when it stops to ask."""
 
+    serving: Literal["in_process", "worker"]
     window_chunks: int = Field(ge=1, le=5000)
     mass_delete_share: float = Field(gt=0, le=1)
     mass_delete_floor: int = Field(ge=0)

@@ -82,8 +82,12 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _one_owner_of_embedded_chroma(self) -> Settings:
-        if self.server.workers > 1 and self.storage.chroma == "embedded":
-            raise ValueError("server.workers > 1 needs storage.chroma: server, because embedded Chroma has one owner")
+        if self.server.workers > 1 and self.ingestion.serving == "in_process":
+            raise ValueError(
+                "server.workers > 1 needs ingestion.serving: worker and storage.chroma: server: one process writes"
+            )
+        if self.ingestion.serving == "worker" and self.storage.chroma == "embedded":
+            raise ValueError("ingestion.serving: worker needs storage.chroma: server: embedded Chroma has one owner")
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError("two sources have the same name; names decide who owns a document")
@@ -102,6 +106,11 @@ class Settings(Section):
     def database_url(self) -> str:
         """The SQLAlchemy URL of the registry."""
         return self.storage.database_url or f"sqlite:///{self.data_dir / 'registry.sqlite3'}"
+
+    @property
+    def files_dir(self) -> Path:
+        """The folder of originals and uploads, which all machines see."""
+        return self.root / Path(self.storage.files_dir).expanduser() if self.storage.files_dir else self.data_dir
 
     @property
     def hides_internal_paths(self) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,10 +24,11 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _UPGRADE_LOCK = 0x62616E6B  # any constant: what PostgreSQL's advisory lock for migrations is called
 
 
-def open_database(url: str) -> Engine:
-    """An engine whose database has the current schema.
+def open_database(url: str, schema: Literal["upgrade", "require"] = "upgrade") -> Engine:
+    """An engine whose database has the current schema; `require` changes nothing and waits for who does.
 
-    Raises `StorageUnavailable` when nothing answers, `ConfigurationError` when a newer version made the database.
+    Raises `StorageUnavailable` when nothing answers, or the schema is another than is required, and
+    `ConfigurationError` when a newer version made the database.
     """
     try:
         engine = create_engine(_with_driver(url), pool_pre_ping=True)
@@ -34,8 +37,13 @@ def open_database(url: str) -> Engine:
     try:
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _configure_sqlite)
+        if engine.dialect.name == "postgresql":
+            event.listen(engine, "connect", _configure_postgresql)
         with engine.begin() as connection:
-            _upgrade(connection)
+            if schema == "upgrade":
+                _upgrade(connection)
+            else:
+                _require(connection)
     except SQLAlchemyError as error:
         engine.dispose()
         shown = make_url(url).render_as_string(hide_password=True)
@@ -43,7 +51,7 @@ def open_database(url: str) -> Engine:
         raise StorageUnavailable(
             f"the registry at {shown} cannot be opened: {reason}; check that the database runs and may be written"
         ) from error
-    except ConfigurationError:
+    except (ConfigurationError, StorageUnavailable):
         engine.dispose()
         raise
     return engine
@@ -74,13 +82,35 @@ def _configure_sqlite(connection: Any, _: object) -> None:
     cursor.close()
 
 
+def _configure_postgresql(connection: Any, _: object) -> None:
+    """A machine that vanishes in a transaction holds its locks for a minute, and not until TCP gives up after hours."""
+    connection.execute("SET idle_in_transaction_session_timeout = '60s'")
+    connection.commit()
+
+
+def _require(connection: Connection) -> None:
+    """Raise `StorageUnavailable` unless the schema is ours: whoever only reads waits for the one that writes."""
+    wanted = ScriptDirectory.from_config(_alembic(connection)).get_current_head()
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current != wanted:
+        raise StorageUnavailable(
+            f"the registry has schema version {current or 'none'}, and this version of BankSight reads {wanted}; "
+            "start `banksight worker` of this version, which brings the registry there, or start the other version"
+        )
+
+
+def _alembic(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
 def _upgrade(connection: Connection) -> None:
     """Bring the schema to the newest version, once even when several processes start together."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
+    config = _alembic(connection)
     scripts = ScriptDirectory.from_config(config)
     current = MigrationContext.configure(connection).get_current_revision()
     known = {script.revision for script in scripts.walk_revisions()}
@@ -92,3 +122,9 @@ def _upgrade(connection: Connection) -> None:
     if current != scripts.get_current_head():
         command.upgrade(config, "head")
         logger.info("registry schema upgraded from %s to %s", current, scripts.get_current_head())
+
+
+def inserting(connection: Connection, table: Table) -> Any:
+    """An insert that can say what happens to a row that is there already."""
+    dialect = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
+    return cast("Callable[[Table], Any]", dialect)(table)

@@ -93,16 +93,17 @@ class LexicalIndex:
         if not add and not gone:
             return
         newest = {(entry.scope, entry.chunk_id): entry for entry in add}
-        with self._writing:
-            try:
-                self._write(newest, gone)
-            except (ValueError, OSError) as error:
-                self._abandon_writer()
-                raise StorageUnavailable(
-                    f"the lexical index in {self._folder} could not be written: {error}; check the disk "
-                    "and run the command again"
-                ) from error
-            self._reload()
+        conditions = [("key", _key(*pair)) for pair in {**dict.fromkeys(gone), **newest}]
+        self._commit(conditions, list(newest.values()))
+
+    def replace(self, document_ids: Sequence[str], entries: Sequence[LexicalEntry]) -> None:
+        """Let these be all entries of these documents, in one durable commit. Raises `StorageUnavailable`."""
+        self._commit([("document", each) for each in document_ids], entries)
+
+    def count(self) -> int:
+        """How many chunks are indexed."""
+        self._refresh()
+        return int(self._view.searcher.num_docs)
 
     def search(
         self,
@@ -171,13 +172,23 @@ class LexicalIndex:
             for _, address in searcher.search(query, searcher.num_docs, count=False).hits:
                 yield searcher.doc(address)
 
-    def _write(self, newest: dict[tuple[str, str], LexicalEntry], gone: Sequence[tuple[str, str]]) -> None:
-        writer = self._open_writer()
-        for scope, chunk_id in {**dict.fromkeys(gone), **newest}:
-            writer.delete_documents_by_term("key", _key(scope, chunk_id))
-        for entry in newest.values():
-            writer.add_document(_document(entry))
-        writer.commit()
+    def _commit(self, gone: Sequence[tuple[str, str]], entries: Sequence[LexicalEntry]) -> None:
+        """Delete what has these terms, `(field, term)`, then add the entries."""
+        with self._writing:
+            try:
+                writer = self._open_writer()
+                for field_name, term in gone:
+                    writer.delete_documents_by_term(field_name, term)
+                for entry in entries:
+                    writer.add_document(_document(entry))
+                writer.commit()
+            except (ValueError, OSError) as error:
+                self._abandon_writer()
+                raise StorageUnavailable(
+                    f"the lexical index in {self._folder} could not be written: {error}; check the disk "
+                    "and run the command again"
+                ) from error
+            self._reload()
 
     def _open_writer(self) -> Any:
         if self._writer is None:

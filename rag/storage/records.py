@@ -8,12 +8,21 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import Row
+from sqlalchemy import Row, select
 
 from rag.domain import Document, DocumentPage, DocumentState
+from rag.storage.schema import chunks, documents, pages
 
 if TYPE_CHECKING:
     from llama_index.core.schema import TextNode
+
+
+# Chunks with what `stored_chunk_of` needs of their pages and documents.
+PASSAGES = (
+    select(chunks, pages.c.label, pages.c.text, documents.c.title)
+    .join(pages, (pages.c.document_id == chunks.c.document_id) & (pages.c.number == chunks.c.page))
+    .join(documents, documents.c.id == chunks.c.document_id)
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from rag.domain import Document, DocumentPage
 from rag.errors import NotFound
 from rag.storage.copying import copy_from_file, copy_to_file
+from rag.storage.database import inserting
+from rag.storage.job_table import JobTable
 from rag.storage.records import (
+    PASSAGES,
     HeldContent,
     StoredChunk,
     Version,
@@ -28,7 +31,7 @@ from rag.storage.records import (
     held_values,
     stored_chunk_of,
 )
-from rag.storage.schema import chunks, documents, jobs, journal, labels, pages, quarantined, released, state
+from rag.storage.schema import chunks, documents, journal, labels, pages, quarantined, released, state
 
 _SLICE = 500  # SQLite accepts at most 32,766 variables in a statement, PostgreSQL 65,535
 _NONE: frozenset[str] = frozenset()
@@ -38,8 +41,11 @@ Pair = tuple[str, str]  # (scope, chunk id)
 class Registry:
     """Reads and writes the tables of `schema.py`. Every public method is one transaction."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, require: Callable[[Connection], None] | None = None) -> None:
+        """`require` raises, in the transaction of a write, when this process must not write any more."""
         self._engine = engine
+        self._require = require or (lambda _: None)
+        self.jobs = JobTable(engine, self._require)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -66,7 +72,7 @@ class Registry:
 
     def set_value(self, key: str, value: str) -> None:
         """Set a value of the `state` table."""
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             _put(connection, key, value)
 
     def totals(self) -> dict[str, int]:
@@ -139,17 +145,27 @@ class Registry:
 
     def passages(self, chunk_ids: Sequence[str]) -> dict[str, StoredChunk]:
         """The chunks with their texts; ids that are not live are absent."""
-        columns = (chunks, pages.c.label, pages.c.text, documents.c.title)
-        query = (
-            select(*columns)
-            .join(pages, (pages.c.document_id == chunks.c.document_id) & (pages.c.number == chunks.c.page))
-            .join(documents, documents.c.id == chunks.c.document_id)
-        )
         found: dict[str, StoredChunk] = {}
         with self._engine.connect() as connection:
             for some in _slices(chunk_ids):
-                for row in connection.execute(query.where(chunks.c.id.in_(some))):
+                for row in connection.execute(PASSAGES.where(chunks.c.id.in_(some))):
                     found[row.id] = stored_chunk_of(row)
+        return found
+
+    def changed_since(self, snapshot: int) -> list[tuple[str, int]]:
+        """The documents whose committed version came after this snapshot, and how many chunks each has."""
+        query = select(documents.c.id, documents.c.chunks).order_by(documents.c.snapshot_added, documents.c.id)
+        query = query.where(documents.c.state == "indexed", documents.c.snapshot_added > snapshot)
+        with self._engine.connect() as connection:
+            return [(row.id, row.chunks) for row in connection.execute(query)]
+
+    def chunks_of(self, document_ids: Sequence[str]) -> list[tuple[str, StoredChunk]]:
+        """Every live chunk of these documents, with its scope, in no order."""
+        found: list[tuple[str, StoredChunk]] = []
+        with self._engine.connect() as connection:
+            for some in _slices(document_ids):
+                rows = connection.execute(PASSAGES.where(chunks.c.document_id.in_(some)))
+                found.extend((row.scope, stored_chunk_of(row)) for row in rows)
         return found
 
     def chunk_ids(self, document_id: str) -> set[str]:
@@ -196,14 +212,14 @@ class Registry:
 
     def begin(self, versions: Sequence[Version]) -> None:
         """Announce what is about to be written to Chroma and the lexical index."""
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             for version in versions:
                 _insert_if_new(connection, version)
             _note(connection, ((v.scope, c.chunk_id) for v in versions for c in v.chunks))
 
     def commit(self, versions: Sequence[Version]) -> tuple[set[Pair], int]:
         """Make these versions the ones that are retrieved. Returns what is now stale, and the new snapshot."""
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             snapshot = _next_snapshot(connection)
             old = _pairs_of(connection, [version.document.id for version in versions])
             new = {(v.scope, c.chunk_id) for v in versions for c in v.chunks}
@@ -215,7 +231,7 @@ class Registry:
 
     def remove(self, document_ids: Sequence[str]) -> set[Pair]:
         """Delete documents. Returns the chunks that are now stale."""
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             stale = _pairs_of(connection, document_ids)
             _note(connection, stale)
             for some in _slices(document_ids):
@@ -230,7 +246,7 @@ class Registry:
 
         `held` says why, where it is quarantined.
         """
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             stale = _pairs_of(connection, [document.id])
             _note(connection, stale)
             for table, column in _owned():
@@ -245,7 +261,7 @@ class Registry:
 
     def touch(self, document_id: str, fingerprint: str) -> None:
         """The source was rewritten without a change: remember its new fingerprint."""
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(update(documents).where(documents.c.id == document_id).values(fingerprint=fingerprint))
 
     def pending(self) -> tuple[set[Pair], set[Pair]]:
@@ -260,7 +276,7 @@ class Registry:
 
     def forget(self, pairs: Iterable[Pair]) -> None:
         """Strike from the journal what was cleaned up."""
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             _forget(connection, pairs)
 
     # --- quarantine ------------------------------------------------------------------------------------------------
@@ -290,28 +306,12 @@ class Registry:
         with self._engine.connect() as connection:
             return connection.execute(query).first() is not None
 
-    # --- jobs ------------------------------------------------------------------------------------------------------
-
-    def save_job(self, job: Mapping[str, Any]) -> None:
-        """Store a job document with the keys `id` and `created_at`; an older one with the same id is replaced."""
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A transaction of a process that may write."""
         with self._engine.begin() as connection:
-            connection.execute(delete(jobs).where(jobs.c.id == job["id"]))
-            body = json.dumps(dict(job), ensure_ascii=False)
-            connection.execute(insert(jobs).values(id=job["id"], created_at=job["created_at"], body=body))
-
-    def load_job(self, job_id: str) -> dict[str, Any]:
-        """A job document. Raises `NotFound`."""
-        with self._engine.connect() as connection:
-            body = connection.execute(select(jobs.c.body).where(jobs.c.id == job_id)).scalar_one_or_none()
-        if body is None:
-            raise NotFound(f"there is no job {job_id!r}; GET /v1/jobs lists those there are")
-        return cast("dict[str, Any]", json.loads(body))
-
-    def list_jobs(self, limit: int = 50) -> list[dict[str, Any]]:
-        """The newest jobs first."""
-        query = select(jobs.c.body).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit)
-        with self._engine.connect() as connection:
-            return [json.loads(body) for body in connection.execute(query).scalars()]
+            self._require(connection)
+            yield connection
 
 
 def _added(connection: Connection, document_ids: Sequence[str] | None = None) -> dict[str, frozenset[str]]:
@@ -336,9 +336,8 @@ def _slices(items: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _put(connection: Connection, key: str, value: str) -> None:
-    changed = connection.execute(update(state).where(state.c.key == key).values(value=value)).rowcount
-    if not changed:
-        connection.execute(insert(state).values(key=key, value=value))
+    change = inserting(connection, state).values(key=key, value=value)
+    connection.execute(change.on_conflict_do_update(index_elements=[state.c.key], set_={"value": value}))
 
 
 def _next_snapshot(connection: Connection) -> int:
@@ -350,8 +349,7 @@ def _next_snapshot(connection: Connection) -> int:
 
 def _note(connection: Connection, pairs: Iterable[Pair]) -> None:
     """Write pairs to the journal; ones that are there already stay."""
-    dialect = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name]
-    noting = cast("Callable[[Table], Any]", dialect)(journal).on_conflict_do_nothing()
+    noting = inserting(connection, journal).on_conflict_do_nothing()
     rows = [{"scope": scope, "chunk_id": chunk_id} for scope, chunk_id in pairs]
     if rows:
         connection.execute(noting, rows)

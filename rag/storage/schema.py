@@ -78,6 +78,8 @@ jobs = Table(
     Column("id", String(32), primary_key=True),
     Column("created_at", String(32), nullable=False),
     Column("body", Text, nullable=False),  # JSON
+    Column("state", String(16), nullable=False, index=True),  # as in the body
+    Column("stop", Integer, nullable=False),  # 1: somebody wants it to end at its next safe point
     Index("ix_jobs_created_at", "created_at"),
 )
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 Vector = np.ndarray[Any, np.dtype[np.float32]]
 _MOST_PER_CALL = 5_000  # Chroma refuses more than 5,461 records in one call
+_QUERY, _GET = cast("Any", Collection.query), cast("Any", Collection.get)
 _RELINKS = 5  # tries; one has always been enough
 _ENCODER = "encoder"  # key of the encoder's fingerprint in a collection's metadata
 
@@ -107,13 +109,10 @@ class VectorIndex:
         merged: list[list[tuple[str, float]]] = [[] for _ in range(len(vectors))]
         with vector_query():
             for scope in scopes:
-                collection = self._existing(scope)
-                if collection is None:
+                ask = partial(_QUERY, query_embeddings=vectors, n_results=limit, include=["distances"])
+                found = self._asked(scope, "search", ask)
+                if found is None:
                     continue
-                with _reported("search"):
-                    found = collection.query(
-                        query_embeddings=cast("Any", vectors), n_results=limit, include=["distances"]
-                    )
                 for place, ids, far in zip(merged, found["ids"], found["distances"] or [], strict=True):
                     place.extend(zip(ids, (1.0 - np.asarray(far)).tolist(), strict=True))
         for place in merged:
@@ -124,12 +123,10 @@ class VectorIndex:
         """The stored vectors by chunk id; ids that are not there are absent."""
         found: dict[str, Vector] = {}
         for scope, ids in _by_scope(pairs).items():
-            collection = self._existing(scope)
-            if collection is None:
-                continue
-            with _reported("read"):
-                for start in range(0, len(ids), _MOST_PER_CALL):
-                    got = collection.get(ids=ids[start : start + _MOST_PER_CALL], include=["embeddings"])
+            for start in range(0, len(ids), _MOST_PER_CALL):
+                some = ids[start : start + _MOST_PER_CALL]
+                got = self._asked(scope, "read", partial(_GET, ids=some, include=["embeddings"]))
+                if got is not None:
                     rows = cast("Any", got["embeddings"])
                     found.update(zip(got["ids"], (np.asarray(row, dtype=np.float32) for row in rows), strict=True))
         return found
@@ -214,6 +211,19 @@ class VectorIndex:
             if len(ids) < _MOST_PER_CALL:
                 return
             offset += len(ids)
+
+    def _asked(self, scope: str, action: str, ask: Callable[[Collection], Any]) -> Any | None:
+        """What a collection answers; None when there is none. Another process may have made it anew meanwhile."""
+        for _ in range(2):
+            collection = self._existing(scope)
+            if collection is None:
+                return None
+            try:
+                with _reported(action):
+                    return ask(collection)
+            except _Missing:
+                self._open.pop(scope, None)
+        return None
 
     def _existing(self, scope: str) -> Collection | None:
         """The collection, or None when it was not made yet."""

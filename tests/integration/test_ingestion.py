@@ -271,7 +271,8 @@ def test_an_unknown_collection_or_source_lists_the_known_ones(workspace: Workspa
 
 
 def test_a_second_process_is_told_who_owns_the_folder(workspace: Workspace, settings: Settings) -> None:
-    workspace.ownership.announce("http://127.0.0.1:3000")
+    workspace.close()
+    workspace = open_workspace(settings, url="http://127.0.0.1:3000")
     with pytest.raises(DataFolderInUse) as caught:
         open_workspace(settings)
     assert caught.value.url == "http://127.0.0.1:3000"

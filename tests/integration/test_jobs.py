@@ -57,7 +57,7 @@ def start(registry: Registry) -> Iterator[Callable[[Ingestion], JobRunner]]:
     runners: list[JobRunner] = []
 
     def begin(ingestion: Ingestion) -> JobRunner:
-        runner = JobRunner(ingestion, registry)
+        runner = JobRunner(ingestion, registry.jobs)
         runner.start()
         runners.append(runner)
         return runner
@@ -175,12 +175,12 @@ def test_what_a_stopped_service_left_is_taken_up_by_the_next_one(
     start: Callable[[Ingestion], JobRunner], registry: Registry
 ) -> None:
     first = Ingestion()
-    runner = JobRunner(first, registry)
+    runner = JobRunner(first, registry.jobs)
     runner.start()
     running, queued = _submit(runner), _submit(runner)
     assert first.begun.wait(10)
     runner.close()
-    left = [Job.from_dict(registry.load_job(job.id)).state for job in (running, queued)]
+    left = [Job.from_dict(registry.jobs.load_job(job.id)).state for job in (running, queued)]
     second = Ingestion(ADDED)
     second.go.set()
     following = start(second)
@@ -193,8 +193,8 @@ def test_job_that_was_killed_three_times_is_given_up(
     start: Callable[[Ingestion], JobRunner], registry: Registry
 ) -> None:
     job = Job("f" * 32, "ingest", "running", None, "ann", "default", "2026-01-01T00:00:00.000+00:00", attempts=3)
-    registry.save_job(asdict(job))
-    registry.save_job(asdict(replace(job, id="e" * 32, attempts=2)))
+    registry.jobs.save_job(asdict(job))
+    registry.jobs.save_job(asdict(replace(job, id="e" * 32, attempts=2)))
     ingestion = Ingestion()
     ingestion.go.set()
     runner = start(ingestion)

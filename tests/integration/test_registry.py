@@ -161,13 +161,13 @@ def test_more_chunks_than_a_statement_takes_variables(registry: Registry) -> Non
 
 
 def test_jobs_are_kept_newest_first_and_replaced_by_id(registry: Registry) -> None:
-    registry.save_job({"id": "a", "created_at": "2026-01-01", "state": "queued"})
-    registry.save_job({"id": "b", "created_at": "2026-01-02", "state": "queued"})
-    registry.save_job({"id": "a", "created_at": "2026-01-01", "state": "running"})
-    assert [job["id"] for job in registry.list_jobs()] == ["b", "a"]
-    assert registry.load_job("a")["state"] == "running"
+    registry.jobs.save_job({"id": "a", "created_at": "2026-01-01", "state": "queued"})
+    registry.jobs.save_job({"id": "b", "created_at": "2026-01-02", "state": "queued"})
+    registry.jobs.save_job({"id": "a", "created_at": "2026-01-01", "state": "running"})
+    assert [job["id"] for job in registry.jobs.list_jobs()] == ["b", "a"]
+    assert registry.jobs.load_job("a")["state"] == "running"
     with pytest.raises(NotFound, match="no job 'c'"):
-        registry.load_job("c")
+        registry.jobs.load_job("c")
 
 
 def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:

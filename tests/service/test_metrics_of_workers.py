@@ -25,6 +25,7 @@ def test_either_worker_tells_what_both_have_done(
         port = nobody.getsockname()[1]
     workers = {
         "BANKSIGHT__SERVER__WORKERS": "2",
+        "BANKSIGHT__INGESTION__SERVING": "worker",
         "BANKSIGHT__STORAGE__CHROMA": "server",
         "BANKSIGHT__STORAGE__CHROMA_HOST": "127.0.0.1",
         "BANKSIGHT__STORAGE__CHROMA_PORT": str(port),
