@@ -36,4 +36,4 @@ async def get_held_document(document_id: DocumentId, workspace: OpenWorkspace, c
 )
 async def release(document_id: DocumentId, workspace: OpenWorkspace, caller: Caller) -> Any:
     """Let the next ingestion take in a document that is held back, as it is now; changed, it is looked at again."""
-    return await asyncio.to_thread(release_document, workspace.registry, document_id, caller)
+    return await asyncio.to_thread(release_document, workspace.registry, workspace.receipts, document_id, caller)

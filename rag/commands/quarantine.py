@@ -70,7 +70,7 @@ def release(document_id: str, *, yes: bool) -> None:
         else:
             from rag.ingestion.reviewing import release_document  # noqa: PLC0415
 
-            release_document(place.registry, document_id, place.principal())
+            release_document(place.registry, place.receipts, document_id, place.principal())
     click.echo(f"{title!r} comes in with the next `banksight ingest`")
 
 

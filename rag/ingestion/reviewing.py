@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rag.domain import Document, Principal
 from rag.errors import NotFound
+from rag.governance.receipts import Receipts
 from rag.storage.records import HeldContent
 from rag.storage.registry import Registry
 
@@ -19,11 +20,13 @@ def held_document(registry: Registry, document_id: str, principal: Principal) ->
     return document, registry.held(document_id)
 
 
-def release_document(registry: Registry, document_id: str, principal: Principal) -> Document:
+def release_document(registry: Registry, receipts: Receipts, document_id: str, principal: Principal) -> Document:
     """Let the next ingestion take in these bytes; other bytes under the same name are looked at again.
 
-    Raises `NotFound`.
+    Raises `NotFound`, and `StorageUnavailable` where it cannot be recorded: then nothing was let in.
     """
     document, held = held_document(registry, document_id, principal)
-    registry.release(document_id, held.content_hash, principal.subject)
+    facts = {"document_id": document_id, "content_sha256": held.content_hash, "of": "quarantine"}
+    with receipts.action("restoration", principal, **facts):
+        registry.release(document_id, held.content_hash, principal.subject)
     return document

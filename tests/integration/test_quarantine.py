@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,13 +52,18 @@ def id_of(workspace: Workspace, uri: str) -> str:
     return next(each.id for each in workspace.documents(OPERATOR) if each.uri == uri)
 
 
+def last_lines(data: Path) -> list[bytes]:
+    """The records of the newest receipt in the audit trail: what was begun, and how it ended."""
+    return max((data / "audit").glob("*/*.jsonl")).read_bytes().splitlines()[-2:]
+
+
 def can_be_found(workspace: Workspace, document_id: str) -> bool:
     found = workspace.searcher.search("What does a wire transfer cost?", READER, SearchFilter(), top_k=20)
     return document_id in {each.document_id for each in found}
 
 
 def test_a_document_in_question_is_held_until_it_is_released_and_again_when_it_changes(
-    workspace: Workspace, papers: Path
+    workspace: Workspace, papers: Path, data: Path
 ) -> None:
     (papers / "released.md").write_text(HOSTILE)
     assert ingest(workspace, "file:released.md") == "quarantined"
@@ -65,7 +71,8 @@ def test_a_document_in_question_is_held_until_it_is_released_and_again_when_it_c
     assert not can_be_found(workspace, document_id)
     assert ingest(workspace, "file:released.md") == "quarantined"  # unread, but still reported
 
-    release_document(workspace.registry, document_id, OPERATOR)
+    release_document(workspace.registry, workspace.receipts, document_id, OPERATOR)
+    assert json.loads(last_lines(data)[0])["record"]["body"]["of"] == "quarantine"
     assert ingest(workspace, "file:released.md") == "added"
     assert can_be_found(workspace, document_id)
     assert ingest(workspace, "file:released.md") == "unchanged"
@@ -107,7 +114,7 @@ def test_only_operators_who_hold_its_labels_see_what_was_found(workspace: Worksp
     with pytest.raises(NotFound):
         held_document(workspace.registry, document_id, OPERATOR)
     with pytest.raises(NotFound):
-        release_document(workspace.registry, document_id, OPERATOR)
+        release_document(workspace.registry, workspace.receipts, document_id, OPERATOR)
     _, held = held_document(workspace.registry, document_id, HR_OPERATOR)
     assert [each["reason"] for each in held.found] == ["orders"]
     assert "marmalade" in held.found[0]["excerpt"]
