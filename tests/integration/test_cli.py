@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from rag.settings import load_settings
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 QUESTION = "How many business days does an institution have to determine whether an error occurred?"
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -33,6 +35,7 @@ def run(home: Path) -> Run:
     def call(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {
             "BANKSIGHT_CONFIG_DIR": str(home / "configs"), "BANKSIGHT_DATA_DIR": str(home / "data"), "COLUMNS": "120",
+            "BANKSIGHT_ENCODER_DIR": load_settings("test", environment={}).embedding.graph_dir,
         } | more  # fmt: skip
         command = [sys.executable, "-m", "rag.cli", *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
