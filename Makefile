@@ -95,6 +95,10 @@ cloud-check: .venv-cloud/stamp ## Say whether that template is what its sources 
 	@.venv-cloud/bin/python -m pip install --disable-pip-version-check --quiet --requirement $<
 	@touch $@
 
+.PHONY: test-image
+test-image: $(VENV)/dev.stamp ## Build the backend's image here without a registry, run it, ask it, push and pull it (root; 15 minutes)
+	@$(BIN)/python -m pytest -m image tests/integration/test_deploy_image.py $(ARGS)
+
 ##@ Look after it
 .PHONY: constraints
 constraints: ## Pin again: the newest versions that pyproject.toml allows, from a fresh environment (needs network)

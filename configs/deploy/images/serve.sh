@@ -19,10 +19,11 @@ if [ -n "$corpus" ]; then
   done
   # Keeps the lock until this node is ready, for five minutes at most.
   timeout 300 python - <<'PYTHON' &
-import time, urllib.request
+import os, time, urllib.request
+address = "http://127.0.0.1:" + os.environ.get("BANKSIGHT__SERVER__PORT", "3000")
 while True:
     try:
-        urllib.request.urlopen("http://127.0.0.1:3000/readyz", timeout=2)
+        urllib.request.urlopen(address + "/readyz", timeout=2)
         break
     except OSError:
         time.sleep(0.5)
