@@ -313,7 +313,7 @@ def test_image_stands_on_one_pinned_base(path: Path) -> None:
 
 
 def test_bill_of_materials_lists_what_is_installed() -> None:
-    command = [sys.executable, DEPLOY / "images" / "sbom.py"]
+    command = [sys.executable, str(DEPLOY / "images" / "sbom.py")]
     listed = yaml.safe_load(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
     assert listed["bomFormat"] == "CycloneDX"
     assert any(re.match("pkg:pypi/chromadb@1", each["purl"]) for each in listed["components"])

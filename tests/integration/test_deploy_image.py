@@ -102,7 +102,7 @@ class Place:
     port: int
     chroma: int
 
-    def command(self, image: str, *command: str) -> tuple[list[str], dict[str, str]]:
+    def command(self, image: str, *command: str) -> list[str]:
         """How to run a command in a new container of that image: no capabilities, our user, the machine's network."""
         container = _run("buildah", "from", "--pull-never", image)
         settings = {
@@ -125,7 +125,7 @@ class Place:
             for word in ("--volume", f"{self.folder}/{mount}")
         ]
         options = ["--isolation", "chroot", "--cap-drop", "all", "--user", "10001:10001"]
-        return ["buildah", "run", *options, *variables, *mounts, container, "--", *command], BUILDER
+        return ["buildah", "run", *options, *variables, *mounts, container, "--", *command]
 
 
 @pytest.fixture(scope="module")
@@ -140,19 +140,18 @@ def place(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plac
     (folder / "documents" / "transfers.md").write_text(DOCUMENT, encoding="utf-8")
     found = Place(folder, _port(), _port())
     chroma = [Path(sys.executable).with_name("chroma"), "run", "--path", folder / "chroma", "--port", str(found.chroma)]
-    with _process(chroma, {}, folder / "chroma.log") as server:
+    with _process(chroma, folder / "chroma.log") as server:
         _until(f"http://127.0.0.1:{found.chroma}/api/v2/heartbeat", server)
-        command, environment = found.command(image, "ingest.sh")
-        _run(*command, **environment)
+        _run(*found.command(image, "ingest.sh"))
         yield found
 
 
 @contextmanager
-def _process(command: list[Any], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _process(command: list[Any], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with ExitStack() as ends:
         output = ends.enter_context(log.open("wb"))
         process = subprocess.Popen(
-            command, env=os.environ | environment, stdout=output, stderr=output, start_new_session=True
+            command, env=os.environ | BUILDER, stdout=output, stderr=output, start_new_session=True
         )
         try:
             yield process
@@ -166,9 +165,8 @@ def _process(command: list[Any], environment: dict[str, str], log: Path) -> Iter
 @pytest.fixture
 def node(image: str, place: Place) -> Iterator[tuple[subprocess.Popen[bytes], psutil.Process]]:
     """A running node: the container's process as we started it, and the service in it."""
-    command, environment = place.command(image, "serve.sh")
     log = place.folder / "node.log"
-    with _process(command, environment, log) as process:
+    with _process(place.command(image, "serve.sh"), log) as process:
         try:
             _until(f"http://127.0.0.1:{place.port}/readyz", process)
         except AssertionError as error:
@@ -233,7 +231,7 @@ def test_image_is_pushed_and_pulled_by_digest(image: str, tmp_path: Path) -> Non
         f"storage: {{filesystem: {{rootdirectory: '{tmp_path}/registry'}}}}\n",
         encoding="utf-8",
     )
-    with _process(["docker-registry", "serve", settings], {}, tmp_path / "log") as registry:
+    with _process(["docker-registry", "serve", settings], tmp_path / "log") as registry:
         _until(f"http://127.0.0.1:{port}/v2/", registry)
         names = ". configs/deploy/images/names.sh; name_of backend"
         name = _run("bash", "-c", names, REGISTRY=f"127.0.0.1:{port}/bank")
