@@ -60,9 +60,10 @@ def _copy(workspace: Workspace, folder: Path) -> Manifest:
     for scope, ids, rows, metadatas in stores.vectors.records():
         np.save(folder / "vectors" / f"{scope}.npy", rows, allow_pickle=False)
         (folder / "vectors" / f"{scope}.json").write_text(json.dumps({"ids": ids, "metadatas": metadatas}))
-    _link_originals(stores.registry.content_hashes(), settings.data_dir, folder)
+    _link_originals(stores.registry.content_hashes(), settings.files_dir, folder)
     for name in settings.backup.folders:
-        _copy_folder(settings.data_dir / name, folder / name)
+        place = settings.files_dir if name == "uploads" else settings.data_dir
+        _copy_folder(place / name, folder / name)
     # Secrets are SecretStr, which JSON shows as stars.
     (folder / "configuration.json").write_text(settings.model_dump_json(indent=2))
     pairs = stores.registry.chunk_pairs()
@@ -81,10 +82,10 @@ def _copy(workspace: Workspace, folder: Path) -> Manifest:
     return seal(folder, facts)
 
 
-def _link_originals(content_hashes: set[str], data_dir: Path, folder: Path) -> None:
+def _link_originals(content_hashes: set[str], files_dir: Path, folder: Path) -> None:
     """Originals never change, so a link is a copy; each is read once, to be sure that it is what its name says."""
     for content_hash in sorted(content_hashes - {""}):
-        source = data_dir / "originals" / content_hash[:2] / content_hash
+        source = files_dir / "originals" / content_hash[:2] / content_hash
         if not source.is_file() or file_digest(source) != content_hash:
             raise StorageUnavailable(
                 f"the original {content_hash[:12]} is lost or damaged, so there would be no whole backup; run "
