@@ -39,7 +39,8 @@ _BYTES_PER_TOKEN: Final = 4  # of English
 _RULES_TOKENS: Final = 200  # of a prompt: what the model is told besides passages and question
 _BESIDE_THE_ENGINE: Final = 1.25  # questions for each slot: those being searched or checked leave the engine idle
 _SLOTS: Final = 8  # of an engine that does not say how many it has
-_STATUS: Final[dict[Reason, int]] = {"over_share": 429, "full": 503, "deadline": 503}
+# Not 503, which a proxy takes for a broken node: when all are full it would have none left and lose what it holds.
+_BUSY: Final = 429
 _SENTENCES: Final[dict[Reason, str]] = {
     "over_share": "You have more questions open than your share of the service; wait for an answer, then ask the next.",
     "full": "All places are taken; try again in a moment.",
@@ -173,7 +174,7 @@ class BackPressure:
     def _refusal(self, refusal: Overloaded) -> Problem:
         telemetry.ADMISSION_REJECTED.labels(refusal.reason).inc()
         pause = retry_after(refusal.seconds, self._chance)
-        return Problem(_STATUS[refusal.reason], refusal.reason, _SENTENCES[refusal.reason], {"Retry-After": str(pause)})
+        return Problem(_BUSY, refusal.reason, _SENTENCES[refusal.reason], {"Retry-After": str(pause)})
 
     def _room(self) -> Room:
         settings = self._settings().admission

@@ -32,9 +32,9 @@ _MEANINGS = {
     415: "This type of file is not accepted",
     421: "The server does not go by this name",
     422: "The request cannot be processed as it stands; `detail` says why",
-    429: "More than this caller's share; see Retry-After",
+    429: "Full, or more than this caller's share; see Retry-After",
     500: "Something unexpected; `detail` has an incident id",
-    503: "Not ready, or full; see Retry-After",
+    503: "Not ready, or stopping; see Retry-After",
     504: "No answer within the deadline",
 }
 _ALWAYS = (401, 403, 421, 422, 429, 500, 503)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from filelock import FileLock
+
 from rag.errors import ConfigurationError
 from rag.proxy.nodes import found, unready
 from rag.proxy.rendering import rendered
@@ -36,6 +38,11 @@ def update(settings: Settings) -> Outcome:
     api, ui = found(settings.proxy.api_nodes), found(settings.proxy.ui_nodes)
     files = rendered(settings, folder, api, ui, unready(api))
     new = folder / f"conf-{_digest(files, settings)}"
+    with FileLock(folder / "update.lock"):  # a person's `update` may come while `run` looks for nodes
+        return _place(folder, new, files)
+
+
+def _place(folder: Path, new: Path, files: Mapping[str, str]) -> Outcome:
     if _in_place(folder) == new.name:
         return "unchanged"
     new.mkdir(exist_ok=True)

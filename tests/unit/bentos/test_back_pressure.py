@@ -101,7 +101,7 @@ async def test_question_waits_for_a_slot_and_arrives_whole(inner: Application, d
     assert (made.door.queue.running, made.door.queue.waiting) == (0, 0)
 
 
-async def test_full_system_is_503_and_a_greedy_caller_429_both_with_retry_after(
+async def test_full_system_and_a_greedy_caller_are_429_for_their_own_reasons_with_retry_after(
     inner: Application, door: Callable[..., Any]
 ) -> None:
     made = door(slots=1, queue=1)
@@ -112,7 +112,7 @@ async def test_full_system_is_503_and_a_greedy_caller_429_both_with_retry_after(
     full, greedy = await _ask(made.client, "c"), await _ask(made.client, "b")
     inner.release.set()
     await asyncio.gather(*tasks)
-    assert (full.status_code, full.json()["type"]) == (503, "urn:banksight:problem:full")
+    assert (full.status_code, full.json()["type"]) == (429, "urn:banksight:problem:full")
     assert (greedy.status_code, greedy.json()["type"]) == (429, "urn:banksight:problem:over_share")
     assert all(int(each.headers["retry-after"]) >= 1 for each in (full, greedy))
     assert inner.begun == ["a", "b"]
@@ -131,7 +131,7 @@ async def test_body_of_a_refused_question_is_not_read(inner: Application, door: 
     refused = await made.client.post("/v1/ask", content=body(), headers={"x-person": "b"})
     inner.release.set()
     await first
-    assert (refused.status_code, read) == (503, [])
+    assert (refused.status_code, read) == (429, [])
 
 
 async def test_newcomer_takes_the_place_of_who_waits_with_most(inner: Application, door: Callable[..., Any]) -> None:
@@ -155,7 +155,7 @@ async def test_who_waits_too_long_is_told_to_come_back(inner: Application, door:
     late = await _ask(made.client, "b")
     inner.release.set()
     await first
-    assert (late.status_code, "retry-after" in late.headers, inner.begun) == (503, True, ["a"])
+    assert (late.status_code, "retry-after" in late.headers, inner.begun) == (429, True, ["a"])
 
 
 async def test_oversized_body_is_refused_while_it_waits(inner: Application, door: Callable[..., Any]) -> None:
@@ -185,7 +185,7 @@ async def test_other_requests_are_counted_and_probes_are_not(inner: Application,
     await _until(lambda: len(inner.begun) == 2)
     refused, probe = await made.client.post("/v1/search", content=b"words"), await made.client.get("/health")
     inner.release.set()
-    assert (refused.status_code, "retry-after" in refused.headers, probe.status_code) == (503, True, 200)
+    assert (refused.status_code, "retry-after" in refused.headers, probe.status_code) == (429, True, 200)
     assert [(await each).status_code for each in (asked, searched)] == [200, 200]
     assert (await made.client.post("/v1/search", content=b"words")).status_code == 200
 
