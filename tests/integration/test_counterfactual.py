@@ -51,7 +51,8 @@ COLLECTION = Collection(
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     folder: Path = tmp_path_factory.mktemp("counterfactual")
-    overrides: dict[str, Any] = {"data_dir": str(folder), "sources": []}
+    # What is asked here is what stops an order that came through the quarantine.
+    overrides: dict[str, Any] = {"data_dir": str(folder), "sources": [], "ingestion": {"quarantine": "off"}}
     opened = open_workspace(load_settings("test", environment={}, overrides=overrides))
     yield opened
     opened.close()
