@@ -22,7 +22,7 @@ from rag.operations import backup as backups
 from rag.operations.backup_snapshot import take_snapshot
 from rag.settings import Settings, load_settings
 
-_DOCUMENTS = 40
+_DOCUMENTS = 12
 
 
 def main() -> int:
@@ -71,7 +71,7 @@ def _settings(home: Path) -> Settings:
 
 def _write(folder: Path, number: int, turn: int) -> None:
     lines = [
-        f"Clause {line} of note {number}: fee {line + turn} applies to account type {line * 7}." for line in range(60)
+        f"Clause {line} of note {number}: fee {line + turn} applies to account type {line * 7}." for line in range(30)
     ]
     (folder / f"note-{number}.txt").write_text("\n\n".join(lines))
 
@@ -83,7 +83,7 @@ def _writing(workspace: Workspace, sources: Path) -> Iterator[None]:
 
     def work() -> None:
         turn = 0
-        while not stop.is_set():
+        while not stop.wait(0.3):  # a lock is not fair: whoever takes it again at once starves others
             turn += 1
             _write(sources, turn % _DOCUMENTS, turn)
             (sources / f"note-{(turn * 3) % _DOCUMENTS}.txt").unlink(missing_ok=True)
