@@ -17,12 +17,13 @@ import yaml
 
 from rag.proxy.rendering import rendered
 from rag.settings import Settings, load_settings
+from rag.storage.ownership import Ownership
 
 DEPLOY = Path(__file__).parents[2] / "configs" / "deploy"
 COMPOSE = DEPLOY / "compose"
 OVERRIDES = ("cpu.yaml", "gpu.yaml", "monitoring.yaml")
 KUBERNETES = "1.31"
-WORKLOADS = ("Deployment", "StatefulSet", "CronJob")
+WORKLOADS = ("Deployment", "StatefulSet")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -56,8 +57,7 @@ def _of_kind(*kinds: str) -> list[Any]:
 
 
 def _template(workload: Mapping[str, Any]) -> dict[str, Any]:
-    spec = workload["spec"]["jobTemplate"]["spec"] if workload["kind"] == "CronJob" else workload["spec"]
-    template: dict[str, Any] = spec["template"]
+    template: dict[str, Any] = workload["spec"]["template"]
     return template
 
 
@@ -181,10 +181,21 @@ def test_settings_of_a_node_are_known_and_complete(overrides: tuple[str, ...], s
     node, worker = (_settings(stack[name], secrets) for name in ("backend", "worker"))
     assert node.storage == worker.storage
     assert node.sources == worker.sources
-    assert node.server.workers == 1
+    assert node.ingestion.serving == worker.ingestion.serving == "worker"
+    assert node.server.workers == 2
     assert node.generation.engine == ("extractive" if "cpu.yaml" in overrides else "mistral")
     password = (secrets / "postgres_password").read_text(encoding="utf-8")
     assert password in node.database_url
+
+
+def test_worker_starts_before_nodes_and_all_write_originals_and_uploads_to_one_volume() -> None:
+    stack = _stack(*OVERRIDES)
+    assert stack["worker"]["command"][0] == "worker.sh"
+    assert "worker" in stack["backend"]["depends_on"]
+    for name in ("backend", "worker"):
+        assert stack[name]["environment"]["FILES_DIR"] == "/files"
+        assert "files:/files" in stack[name]["volumes"]  # not read-only: nodes store uploads
+    assert stack["worker"]["deploy"].get("replicas", 1) == 1
 
 
 def test_proxy_knows_its_nodes(secrets: Path, tmp_path: Path) -> None:
@@ -235,7 +246,7 @@ def test_pod_is_nobody_and_can_change_nothing(workload: dict[str, Any]) -> None:
         assert re.search(r"@sha256:[0-9a-f]{64}$", container["image"])
 
 
-@pytest.mark.parametrize("workload", _of_kind("Deployment", "StatefulSet"))
+@pytest.mark.parametrize("workload", _of_kind(*WORKLOADS))
 def test_pod_that_serves_is_probed(workload: dict[str, Any]) -> None:
     for container in _template(workload)["spec"]["containers"]:
         assert {"readinessProbe", "livenessProbe"} <= set(container)
@@ -269,6 +280,15 @@ def test_claims_and_scaled_deployments_exist() -> None:
     )  # or each apply would undo the scaling
 
 
+def test_one_worker_and_all_nodes_write_originals_and_uploads_to_one_volume() -> None:
+    (data,) = (each["data"] for each in _objects() if each["kind"] == "ConfigMap")
+    assert _workloads()["worker"]["spec"]["replicas"] == 1
+    for name in ("backend", "worker"):
+        pod = _template(_workloads()[name])["spec"]
+        assert {"name": "files", "persistentVolumeClaim": {"claimName": "files"}} in pod["volumes"]
+        assert {"name": "files", "mountPath": data["FILES_DIR"]} in pod["containers"][0]["volumeMounts"]
+
+
 def test_nobody_speaks_to_anybody_unless_allowed() -> None:
     policies = {each["metadata"]["name"]: each["spec"] for each in _objects() if each["kind"] == "NetworkPolicy"}
     assert policies["default"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -287,11 +307,27 @@ def test_settings_of_kubernetes_are_known_and_complete() -> None:
         "KEY_PEPPER": os.urandom(32).hex(),
     }
     settings = load_settings("production", environment=data | secret)
-    assert settings.server.workers == 1
+    assert settings.ingestion.serving == "worker"
+    assert settings.server.workers == 2
     assert settings.proxy.api_nodes == ("backend:3000",)
 
 
 # --- Images ------------------------------------------------------------------------------------------------------
+
+
+def test_worker_is_well_while_a_process_holds_the_lock_of_its_data_folder(tmp_path: Path) -> None:
+    def check(folder: Path) -> int:
+        return subprocess.run(
+            [DEPLOY / "images" / "worker.sh", "check"], env=os.environ | {"BANKSIGHT_DATA_DIR": str(folder)},
+            capture_output=True, check=False, timeout=30,
+        ).returncode  # fmt: skip
+
+    assert check(tmp_path / "absent") == 1
+    ownership = Ownership(tmp_path)
+    assert check(tmp_path) == 0
+    ownership.release()
+    assert check(tmp_path) == 1
+
 
 DOCKERFILES = sorted((DEPLOY / "images").glob("*.Dockerfile"))
 

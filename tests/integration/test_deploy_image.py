@@ -107,7 +107,8 @@ class Place:
         container = _run("buildah", "from", "--pull-never", image)
         settings = {
             "BANKSIGHT_PROFILE": "laptop",
-            "BANKSIGHT_CORPUS_DIR": "/corpus",
+            "BANKSIGHT__INGESTION__SERVING": "worker",
+            "FILES_DIR": "/shared/files",
             "BANKSIGHT__SOURCES": "[{name: rules, kind: filesystem, collection: rules, root: /documents}]",
             "BANKSIGHT__STORAGE__CHROMA": "server",
             "BANKSIGHT__STORAGE__CHROMA_PORT": str(self.chroma),
@@ -121,7 +122,7 @@ class Place:
         variables = [word for pair in settings.items() for word in ("--env", "=".join(pair))]
         mounts = [
             word
-            for mount in ("corpus:/corpus", "shared:/shared", "data:/var/lib/banksight", "documents:/documents:ro")
+            for mount in ("shared:/shared", "data:/var/lib/banksight", "documents:/documents:ro")
             for word in ("--volume", f"{self.folder}/{mount}")
         ]
         options = ["--isolation", "chroot", "--cap-drop", "all", "--user", "10001:10001"]
@@ -130,9 +131,9 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A Chroma server, and a corpus that the worker ingested in a container."""
+    """A Chroma server, a worker in a container, and a corpus that it ingested."""
     folder = tmp_path_factory.mktemp("deployed")
-    for name in ("corpus", "shared", "data", "documents", "chroma"):
+    for name in ("shared", "data", "documents", "chroma"):
         (folder / name).mkdir()
         (folder / name).chmod(0o777)
     for parent in (folder, *folder.parents[:3]):
@@ -142,8 +143,14 @@ def place(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plac
     chroma = [Path(sys.executable).with_name("chroma"), "run", "--path", folder / "chroma", "--port", str(found.chroma)]
     with _process(chroma, folder / "chroma.log") as server:
         _until(f"http://127.0.0.1:{found.chroma}/api/v2/heartbeat", server)
-        _run(*found.command(image, "ingest.sh"))
-        yield found
+        with _process(found.command(image, "worker.sh"), folder / "worker.log") as worker:
+            end = time.monotonic() + 300
+            while "worker: ready" not in (log := (folder / "worker.log").read_text(encoding="utf-8")):
+                assert worker.poll() is None, log[-3000:]
+                assert time.monotonic() < end, log[-3000:]
+                time.sleep(0.2)
+            _run(*found.command(image, "banksight", "ingest"))
+            yield found
 
 
 @contextmanager
@@ -166,7 +173,7 @@ def _process(command: list[Any], log: Path) -> Iterator[subprocess.Popen[bytes]]
 def node(image: str, place: Place) -> Iterator[tuple[subprocess.Popen[bytes], psutil.Process]]:
     """A running node: the container's process as we started it, and the service in it."""
     log = place.folder / "node.log"
-    with _process(place.command(image, "serve.sh"), log) as process:
+    with _process(place.command(image, "banksight", "serve"), log) as process:
         try:
             _until(f"http://127.0.0.1:{place.port}/readyz", process)
         except AssertionError as error:

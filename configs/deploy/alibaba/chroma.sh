@@ -1,5 +1,5 @@
 #!/bin/bash
-# First start of the machine that makes and holds the corpus: Chroma on its encrypted disk, and ingestion every night.
+# First start of the machine that makes the corpus: Chroma on its encrypted disk, the worker, and ingestion every night.
 @COMMON@
 CHROMA=$REGISTRY/banksight-chroma@@CHROMA_DIGEST@
 WORKER=$REGISTRY/banksight-backend@@WORKER_DIGEST@
@@ -13,8 +13,8 @@ mountpoint -q "$DATA" || mount "$DATA"
 chown "$USER_ID:$USER_ID" "$DATA"
 
 fetch_secrets
-mount_files rw
-install -d -o "$USER_ID" -g "$USER_ID" "$FILES/weights" "$FILES/corpus"
+mount_files
+install -d -o "$USER_ID" -g "$USER_ID" "$FILES/weights" "$FILES/files"
 fetch_images "$CHROMA" "$WORKER"
 
 say "services"
@@ -25,11 +25,16 @@ BANKSIGHT__GENERATION__FALLBACK=[]
 BANKSIGHT__GENERATION__SERVING=in_process
 ENV
 unit banksight-chroma "$ALWAYS" "-v $DATA:/var/lib/chroma $CHROMA"
-unit banksight-ingest "Type=oneshot
-ExecStartPre=/usr/bin/aliyun oss sync oss://@DOCUMENTS_BUCKET@ $DOCUMENTS --delete --force --profile banksight --region $REGION" \
-  "$MOUNTS -v $FILES/corpus:/corpus -v $DOCUMENTS:/documents:ro $WORKER ingest.sh"
+unit banksight-worker "$ALWAYS" "$MOUNTS -v $FILES/files:/files -v $DOCUMENTS:/documents:ro $WORKER worker.sh"
+cat > /etc/systemd/system/banksight-ingest.service <<UNIT
+[Service]
+Type=oneshot
+ExecStartPre=/usr/bin/aliyun oss sync oss://@DOCUMENTS_BUCKET@ $DOCUMENTS --delete --force --profile banksight --region $REGION
+ExecStartPre=/bin/sh -c 'until docker exec banksight-worker worker.sh check; do sleep 10; done'
+ExecStart=/usr/bin/docker exec banksight-worker banksight ingest
+UNIT
 printf '[Timer]\nOnCalendar=*-*-* 02:00:00\nPersistent=true\n' > /etc/systemd/system/banksight-ingest.timer
 run_at_every_start
-systemctl restart banksight-chroma banksight-ingest.timer
-[ -d "$FILES/corpus/data/lexical" ] || systemctl start --no-block banksight-ingest   # the first one makes nodes ready
+systemctl restart banksight-chroma banksight-worker banksight-ingest.timer
+[ -d "$FILES/files/originals" ] || systemctl start --no-block banksight-ingest
 say "done"

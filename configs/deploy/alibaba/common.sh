@@ -32,10 +32,10 @@ fetch_secrets() { # into a file system in memory
   openssl x509 -in "$CA/ApsaraDB-CA-Chain.pem" -noout -checkend 604800 || fail "the stores' CA certificate ends within a week"
 }
 
-mount_files() { # ro or rw. Version 4, because its locks are those of all machines: a node waits for a run of ingestion
-  say "weights and corpus"
+mount_files() { # weights, and originals and uploads, which every machine writes
+  say "weights and files"
   mkdir -p "$FILES"
-  mountpoint -q "$FILES" || mount -t nfs4 -o "$1,vers=4.0,proto=tcp,rsize=1048576,wsize=1048576,hard,timeo=600,noresvport" \
+  mountpoint -q "$FILES" || mount -t nfs4 -o "rw,vers=4.0,proto=tcp,rsize=1048576,wsize=1048576,hard,timeo=600,noresvport" \
     "@WEIGHTS@:/" "$FILES"
 }
 
@@ -48,11 +48,11 @@ fetch_images() { # by digest: other bytes than those that were tested are refuse
   docker logout "$host" > /dev/null
 }
 
-write_environment() { # of API and ingestion, as in configs/deploy/compose/compose.yaml; $1: where Chroma is
+write_environment() { # of API and worker, as in configs/deploy/compose/compose.yaml; $1: where Chroma is
   install -m 600 /dev/null /etc/banksight/node.env
   cat > /etc/banksight/node.env <<ENV
 BANKSIGHT_PROFILE=production
-BANKSIGHT_CORPUS_DIR=/corpus
+FILES_DIR=/files
 BANKSIGHT__SOURCES=[{name: documents, kind: filesystem, collection: documents, root: /documents}]
 VECTOR_DB_HOST=$1
 CACHE_DIR=/weights
@@ -61,8 +61,6 @@ DATABASE_URL_FILE=/run/secrets/database-url
 REDIS_URL_FILE=/run/secrets/redis-url
 CACHE_SECRET_FILE=/run/secrets/cache-secret
 KEY_PEPPER_FILE=/run/secrets/key-pepper
-BANKSIGHT__EMBEDDING__SERVING=in_process
-MAX_WORKERS=1
 ENV
 }
 

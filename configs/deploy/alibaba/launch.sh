@@ -6,8 +6,8 @@ UI=$REGISTRY/banksight-ui@@UI_DIGEST@
 [ "@GPUS@" = none ] || nvidia-smi > /dev/null || fail "no driver for the card: the machine's image needs driver 550"
 
 fetch_secrets
-mount_files ro
-[ -d "$FILES/corpus" ] || fail "no corpus on the file system: the Chroma machine makes it"
+mount_files
+[ -d "$FILES/files" ] || fail "no folder of files on the file system: the Chroma machine makes it"
 fetch_images "$BACKEND" "$UI"
 
 say "services"
@@ -20,10 +20,10 @@ BANKSIGHT__GENERATION__ENGINE=@ENGINE@
 BANKSIGHT__GENERATION__FALLBACK=$fallback
 BANKSIGHT__GENERATION__SERVING=$serving
 BANKSIGHT__GENERATION__MISTRAL__SLOTS=@SLOTS@
-BANKSIGHT__ADMISSION__SLOTS=@ADMITTED@
+BANKSIGHT__ADMISSION__SLOTS=$((@ADMITTED@ / 2))
 BANKSIGHT__SERVER__ALLOWED_HOSTS=["@API_HOST@"]
 ENV
-unit banksight-backend "$ALWAYS" "$gpus $MOUNTS -v $FILES/weights:/weights:ro -v $FILES/corpus:/corpus:ro $BACKEND"
+unit banksight-backend "$ALWAYS" "$gpus $MOUNTS -v $FILES/weights:/weights:ro -v $FILES/files:/files $BACKEND"
 unit banksight-ui "$ALWAYS" "-e BANKSIGHT_API_URL=http://127.0.0.1:3000 -e BANKSIGHT_DATA_DIR=/tmp/ui $UI"
 
 cat > /usr/local/sbin/banksight-p95 <<'PROGRAM'

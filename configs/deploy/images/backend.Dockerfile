@@ -1,4 +1,4 @@
-# API nodes and the ingestion worker, from a bento that `make bento` built. configs/deploy/images/build.sh calls this.
+# API nodes and the worker, from a bento that `make bento` built. configs/deploy/images/build.sh calls this.
 ARG BASE=docker.io/library/python:3.11.13-slim-bookworm
 FROM ${BASE} AS packages
 ARG TARGET
@@ -25,9 +25,9 @@ LABEL org.opencontainers.image.title="banksight-backend" \
       banksight.sbom="/opt/banksight/share/sbom.cdx.json"
 # Numbers, because Kubernetes cannot tell from a name that it is not root.
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin banksight \
- && install -d -o 10001 -g 10001 /var/lib/banksight /corpus /weights
+ && install -d -o 10001 -g 10001 /var/lib/banksight /files /weights
 COPY --from=packages /opt/banksight /opt/banksight
-COPY --chmod=0755 banksight serve.sh ingest.sh /usr/local/bin/
+COPY --chmod=0755 banksight worker.sh /usr/local/bin/
 # The slim base lacks the two variables by which the container runtime hands over a card.
 ENV PATH=/opt/banksight/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
     PYTHONPATH=/opt/banksight/app PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
@@ -40,4 +40,4 @@ WORKDIR /tmp
 VOLUME ["/var/lib/banksight"]
 EXPOSE 3000
 STOPSIGNAL SIGTERM
-CMD ["serve.sh"]
+CMD ["banksight", "serve"]

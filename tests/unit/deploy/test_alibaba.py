@@ -308,7 +308,6 @@ def test_documents_and_backups_are_copied_to_the_other_region_without_deletions(
 def test_weights_are_read_only_on_nodes_and_never_in_the_image() -> None:
     values, script = user_data("NodeConfiguration")
     assert values["@WEIGHTS@"] == attribute("WeightsMount", "MountTargetDomain")
-    assert "mount_files ro" in script
     assert "-v $FILES/weights:/weights:ro" in script
     assert properties("Weights")["EncryptType"] == 1
 
@@ -451,15 +450,14 @@ def test_start_scripts_are_bash_and_all_their_values_are_given(machine: str, fil
     assert script.splitlines()[:2] == (FOLDER / file).read_text(encoding="utf-8").splitlines()[:2]
 
 
-def test_corpus_is_written_by_one_machine_and_read_by_nodes_under_a_lock_that_spans_them() -> None:
+def test_one_machine_writes_the_corpus_and_all_share_originals_and_uploads() -> None:
     _, node = user_data("NodeConfiguration")
     values, maker = user_data("ChromaNode")
-    assert "-v $FILES/corpus:/corpus:ro" in node
-    assert "-v $FILES/corpus:/corpus " in maker
-    assert "ingest.sh" in maker
-    assert "ingest.sh" not in node
-    assert "BANKSIGHT_CORPUS_DIR=/corpus" in node
-    assert "vers=4.0" in node  # with version 3 and nolock, locks are those of one machine
+    for script in (node, maker):
+        assert "-v $FILES/files:/files " in script
+        assert "FILES_DIR=/files" in script
+    assert "$WORKER worker.sh" in maker
+    assert "worker.sh" not in node
     assert values["@DOCUMENTS_BUCKET@"] == attribute("DocumentsBucket", "Name")
 
 

@@ -47,8 +47,9 @@ class Run:
 def start(resource: str, root: Path, values: dict[str, str] | None = None, **environment: str) -> Run:
     """Run the script of that machine below `root`."""
     given, script = TEMPLATE["Resources"][resource]["Properties"]["UserData"]["Fn::Replace"]
+    chosen = {"@ADMITTED@": "10"} | (values or {})
     for name in given:
-        script = script.replace(name, (values or {}).get(name, name.strip("@").lower()))
+        script = script.replace(name, chosen.get(name, name.strip("@").lower()))
     for place in PLACES:
         script = script.replace(place, f"{root}{place}")
     script = script.replace("install -d -o", ": -o")  # to another owner: root only
@@ -59,7 +60,7 @@ def start(resource: str, root: Path, values: dict[str, str] | None = None, **env
         "var/lib",
         "var/log",
         "usr/local/sbin",
-        "mnt/banksight/corpus",
+        "mnt/banksight/files",
     ):
         (root / folder).mkdir(parents=True)
     (root / "etc/fstab").touch()
@@ -110,6 +111,7 @@ def test_node_without_card_quotes_and_asks_for_no_card(tmp_path: Path) -> None:
     assert run.code == 0, run.log
     assert "--gpus" not in run.unit("banksight-backend")
     settings = (tmp_path / "etc/banksight/node.env").read_text(encoding="utf-8")
+    assert "BANKSIGHT__ADMISSION__SLOTS=5\n" in settings, "of each of two processes"
     assert "BANKSIGHT__GENERATION__FALLBACK=[]" in settings
     assert "BANKSIGHT__GENERATION__SERVING=in_process" in settings
     assert not any(call.startswith("nvidia-smi") for call in run.calls)
@@ -146,7 +148,9 @@ def test_machine_of_the_corpus_starts_chroma_and_the_first_ingestion(maker: Run)
     assert "registry/banksight-chroma@chroma_digest" in maker.unit("banksight-chroma")
     ingest = maker.unit("banksight-ingest")
     assert "ExecStartPre=/usr/bin/aliyun oss sync oss://documents_bucket" in ingest
-    assert ingest.rstrip().count("registry/banksight-backend@worker_digest ingest.sh") == 1
+    assert "ExecStart=/usr/bin/docker exec banksight-worker banksight ingest" in ingest
+    assert maker.unit("banksight-worker").count("registry/banksight-backend@worker_digest worker.sh") == 1
+    assert any("systemctl restart banksight-chroma banksight-worker" in call for call in maker.calls)
     assert "systemctl start --no-block banksight-ingest" in maker.calls
     assert not any(call.startswith("mkfs") for call in maker.calls), "a disk that holds something is never formatted"
     assert f"UUID=1234 {maker.root}/var/lib/banksight-chroma ext4" in (maker.root / "etc/fstab").read_text(
