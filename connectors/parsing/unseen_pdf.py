@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 
 import pypdfium2 as pdfium
 from pypdfium2 import raw
@@ -22,6 +24,7 @@ _CONTRAST = 24  # of 255 levels of grey between the darkest and the brightest pi
 _PIXELS = 2000  # of the longer side of a page when it is drawn
 _SCALE = 1.5  # pixels per point
 _DEEPEST = 8  # forms inside forms
+_INVISIBLE = raw.FPDF_TEXTRENDERMODE_INVISIBLE
 
 _Box = tuple[float, float, float, float]  # left, bottom, right, top in points
 
@@ -29,11 +32,7 @@ _Box = tuple[float, float, float, float]  # left, bottom, right, top in points
 def concealed_on(page: pdfium.PdfPage, text_page: pdfium.PdfTextPage, number: int) -> Iterator[Concealed]:
     """The unseen text of a page, in the order in which it is drawn."""
     drawn: _Drawn | None = None
-    look = _Look(page.get_bbox())
-    for item, nested in _text_objects(page):
-        how = look.doubt(item, nested)
-        if how is None:
-            continue
+    for item, nested, how in _Look(page).doubtful():
         if how in ("white", "invisible"):
             if nested:  # its box is in the coordinates of the form
                 continue
@@ -44,47 +43,75 @@ def concealed_on(page: pdfium.PdfPage, text_page: pdfium.PdfTextPage, number: in
             yield Concealed(how, number, text)
 
 
-def _text_objects(page: pdfium.PdfPage) -> Iterator[tuple[raw.FPDF_PAGEOBJECT, bool]]:
-    """Text objects, and whether they are inside a form."""
-    pending = [(raw.FPDFPage_GetObject(page, index), 0) for index in reversed(range(raw.FPDFPage_CountObjects(page)))]
-    while pending:
-        item, depth = pending.pop()
-        kind = raw.FPDFPageObj_GetType(item)
-        if kind == raw.FPDF_PAGEOBJ_TEXT:
-            yield item, depth > 0
-        elif kind == raw.FPDF_PAGEOBJ_FORM and depth < _DEEPEST:
-            inner = range(raw.FPDFFormObj_CountObjects(item))
-            pending.extend((raw.FPDFFormObj_GetObject(item, index), depth + 1) for index in reversed(inner))
+def _plain(function: object, *arguments: type, reply: type = ctypes.c_int) -> Callable[..., int]:
+    """A function of PDFium that takes and gives handles and addresses as integers, several times faster than typed."""
+    address = ctypes.cast(function, _ANY).value  # type: ignore[arg-type]
+    return ctypes.PYFUNCTYPE(reply, *arguments)(address or 0)
+
+
+_ANY = ctypes.c_void_p
+_object_on_page = _plain(raw.FPDFPage_GetObject, _ANY, ctypes.c_int, reply=_ANY)
+_object_in_form = _plain(raw.FPDFFormObj_GetObject, _ANY, ctypes.c_ulong, reply=_ANY)
+_type = _plain(raw.FPDFPageObj_GetType, _ANY)
+_font_size = _plain(raw.FPDFTextObj_GetFontSize, _ANY, _ANY)
+_matrix = _plain(raw.FPDFPageObj_GetMatrix, _ANY, _ANY)
+_mode = _plain(raw.FPDFTextObj_GetTextRenderMode, _ANY)
+_fill = _plain(raw.FPDFPageObj_GetFillColor, _ANY, _ANY, _ANY, _ANY, _ANY)
+_REPLIES = struct.Struct("f8x4f4I")  # size, matrix without its first two, colour
 
 
 class _Look:
-    """Asks PDFium about one text after the other: a page can have thousands, so the places for its replies are kept."""
+    """Asks PDFium about one text after the other: where each letter is an object, a page has thousands."""
 
-    def __init__(self, frame: _Box) -> None:
-        self._frame = frame
-        self._colour = [ctypes.c_uint() for _ in range(4)]
-        self._size, self._matrix = ctypes.c_float(), raw.FS_MATRIX()
-        self._colour_places = [ctypes.byref(each) for each in self._colour]
-        self._size_place, self._matrix_place = ctypes.byref(self._size), ctypes.byref(self._matrix)
+    def __init__(self, page: pdfium.PdfPage) -> None:
+        self._page = page
+        self._frame: _Box = page.get_bbox()
+        self._replies = ctypes.create_string_buffer(_REPLIES.size)
 
-    def doubt(self, item: raw.FPDF_PAGEOBJECT, nested: bool) -> Concealment | None:  # noqa: FBT001
-        """Why this text may not be seen where it stands. Sizes and places are without those of a form around it."""
-        if raw.FPDFTextObj_GetFontSize(item, self._size_place) and raw.FPDFPageObj_GetMatrix(item, self._matrix_place):
-            matrix = self._matrix
-            if abs(self._size.value) * math.hypot(matrix.c, matrix.d) < _TINY_POINTS:
-                return "tiny"
-            left, bottom, right, top = self._frame
-            inside = left <= matrix.e <= right and bottom <= matrix.f <= top
-            if not inside and not nested and not _meet(_box(item), self._frame):
-                return "off_page"
-        if raw.FPDFTextObj_GetTextRenderMode(item) == raw.FPDF_TEXTRENDERMODE_INVISIBLE:
-            return "invisible"
-        if not raw.FPDFPageObj_GetFillColor(item, *self._colour_places):
-            return None
-        red, green, blue, alpha = self._colour
-        if alpha.value < _OPAQUE:
-            return "invisible"
-        return "white" if min(red.value, green.value, blue.value) >= _WHITE else None
+    def doubtful(self) -> Iterator[tuple[raw.FPDF_PAGEOBJECT, bool, Concealment]]:
+        """Texts that may not be seen where they stand, whether they are inside a form, and why."""
+        parent = ctypes.cast(self._page.raw, _ANY).value
+        count = raw.FPDFPage_CountObjects(self._page)
+        return self._among(map(_object_on_page, repeat(parent), range(count)), 0)
+
+    def _among(self, items: Iterable[int], depth: int) -> Iterator[tuple[raw.FPDF_PAGEOBJECT, bool, Concealment]]:
+        """Sizes and places inside forms are without those of the form."""
+        replies, read, hypot = self._replies, _REPLIES.unpack, math.hypot
+        size_at = ctypes.addressof(replies)
+        matrix_at, colour_at = size_at + 4, [size_at + offset for offset in (28, 32, 36, 40)]
+        left, bottom, right, top = self._frame
+        for item in items:
+            if not _font_size(item, size_at):  # no text
+                if depth < _DEEPEST and _type(item) == raw.FPDF_PAGEOBJ_FORM:
+                    yield from self._among(_inside(item), depth + 1)
+                continue
+            _matrix(item, matrix_at)  # texts always have one
+            coloured = _fill(item, *colour_at)
+            size, c, d, x, y, red, green, blue, alpha = read(replies)
+            how: Concealment
+            if abs(size) * hypot(c, d) < _TINY_POINTS:
+                how = "tiny"
+            elif not depth and not (left <= x <= right and bottom <= y <= top) and not self._touches(item):
+                how = "off_page"
+            elif _mode(item) == _INVISIBLE or (coloured and alpha < _OPAQUE):
+                how = "invisible"
+            elif coloured and red >= _WHITE and green >= _WHITE and blue >= _WHITE:
+                how = "white"
+            else:
+                continue
+            yield _typed(item), depth > 0, how
+
+    def _touches(self, item: int) -> bool:
+        return _meet(_box(_typed(item)), self._frame)
+
+
+def _inside(form: int) -> Iterator[int]:
+    count = raw.FPDFFormObj_CountObjects(_typed(form))
+    return map(_object_in_form, repeat(form), range(count))
+
+
+def _typed(item: int) -> raw.FPDF_PAGEOBJECT:
+    return ctypes.cast(item, raw.FPDF_PAGEOBJECT)
 
 
 def _box(item: raw.FPDF_PAGEOBJECT) -> _Box:
