@@ -44,7 +44,7 @@ def concealed_on(page: pdfium.PdfPage, text_page: pdfium.PdfTextPage, number: in
 
 
 def _plain(function: object, *arguments: type, reply: type = ctypes.c_int) -> Callable[..., int]:
-    """A function of PDFium that takes and gives handles and addresses as integers, several times faster than typed."""
+    """A function of PDFium that takes and gives handles and addresses as integers: much faster than typed."""
     address = ctypes.cast(function, _ANY).value  # type: ignore[arg-type]
     return ctypes.PYFUNCTYPE(reply, *arguments)(address or 0)
 
