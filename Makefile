@@ -22,7 +22,7 @@ install: $(VENV)/dev.stamp ## Only the set-up: virtual environment, packages, th
 ##@ Work on it
 .PHONY: test
 test: $(VENV)/dev.stamp services ## Everything from a fresh clone to all tests passed (ARGS="-k citation" goes to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: $(VENV)/dev.stamp ## Format, lint, types, import rules, and that changelog and package agree on the version
