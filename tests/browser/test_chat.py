@@ -72,7 +72,7 @@ def test_a_text_source_opens_with_the_quoted_words_marked_and_nothing_else_alive
     expect(text).to_contain_text("See https⁠://example.org/a.")
     expect(text).to_contain_text("# Not a heading, *not* bold, ![no](https⁠://example.org/picture.png)")
     assert text.locator("a, img, h1, table").count() == 0
-    assert page.url.rstrip("/") == chat.url  # the marker's link was pressed, not followed
+    assert "#" not in page.url  # the marker's link was pressed, not followed
 
 
 def test_one_source_replaces_the_other_and_escape_closes_it(chat) -> None:
@@ -171,16 +171,16 @@ def test_failures_are_explained_without_their_cause(chat, question: str, said: s
     page = chat.home()
     chat.ask(question)
     expect(last_answer(page)).to_contain_text(said)
-    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    expect(page.get_by_role("button", name="Try again", exact=True)).to_be_visible()
     assert "secret detail" not in page.content()
 
 
 def test_trying_again_asks_the_same_question_and_can_be_stopped(chat, api) -> None:
     page = chat.home()
     chat.ask("Please cut it, then try again")
-    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("button", name="Try again", exact=True).click()
     assert eventually(lambda: sum(body["question"] == "Please cut it, then try again" for body in api.asked) == 2)
-    expect(page.get_by_role("button", name="Try again")).to_have_count(1)
+    expect(page.get_by_role("button", name="Try again", exact=True)).to_have_count(1)
     expect(page.locator('[data-step-type="user_message"]')).to_have_count(1)
 
 

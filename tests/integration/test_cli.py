@@ -63,7 +63,15 @@ def test_from_ingest_to_delete(run: Run, corpus_folder: Path) -> None:
     second = run("ingest", "--json")
     report = json.loads(second.stdout)
     assert second.returncode == 0
-    assert report["counts"] == {"added": 0, "updated": 0, "unchanged": 3, "deleted": 1, "excluded": 0, "failed": 0}
+    assert report["counts"] == {
+        "added": 0,
+        "updated": 0,
+        "unchanged": 3,
+        "deleted": 1,
+        "excluded": 0,
+        "quarantined": 0,
+        "failed": 0,
+    }
 
     answer = run("ask", QUESTION)
     assert answer.returncode == 0

@@ -72,7 +72,9 @@ def test_every_data_file_of_the_packages_is_packed(bento: Path) -> None:
         path.relative_to(ROOT)
         for package in PACKED_PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.is_file() and (path.suffix not in known or {"templates", "targets"} & set(path.parts))
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and (path.suffix not in known or {"templates", "targets"} & set(path.parts))
     }
     assert {str(path) for path in data if not (bento / "src" / path).is_file()} == set()
 

@@ -359,7 +359,7 @@ def test_a_read_only_cache_is_used_when_complete_and_named_when_not(
     if child == 0:  # as nobody: root may write everywhere
         try:
             if os.geteuid() == 0:
-                for parent in target.parents[:4]:
+                for parent in target.parents[:5]:
                     parent.chmod(parent.stat().st_mode | 0o055)
                 os.seteuid(65534)
             complete = pull(TINY, target, source, Watching())

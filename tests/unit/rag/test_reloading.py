@@ -121,7 +121,7 @@ def test_a_template_that_no_engine_could_be_given_is_refused(
 
 def test_the_other_processes_of_a_service_follow(make_settings: Callable[..., Settings]) -> None:
     server = {"workers": 2}
-    before = make_settings(server=server, storage={"chroma": "server"})
+    before = make_settings(server=server, storage={"chroma": "server"}, ingestion={"serving": "worker"})
     after = before.model_copy(update={"refusal": before.refusal.model_copy(update={"threshold": 0.7})})
     before.data_dir.mkdir(parents=True)
     (told, _), (other, followed) = _reloading(before, lambda: after), _reloading(before, lambda: after)
