@@ -106,8 +106,13 @@ def test_silent_writer_is_followed_and_cannot_write_any_more(database: Engine, t
 
 def test_dead_writer_with_the_same_folder_needs_no_patience(database: Engine, tmp_path: Path) -> None:
     folder = place(tmp_path, "one")
-    freeze(WriterLease(database, folder))
-    WriterLease(database, folder).release()
+    dead = WriterLease(database, folder)
+    freeze(dead)
+    successor = WriterLease(database, folder)
+    with pytest.raises(StorageUnavailable, match="taken over writing"):
+        commit(Registry(database, dead.require), "fees", FEES)
+    assert not successor.lost
+    successor.release()
 
 
 def test_only_one_of_many_gets_the_lease(database: Engine, tmp_path: Path, quick: None) -> None:
@@ -330,5 +335,8 @@ def test_started_copy_follows_by_itself(registry: Registry, open_replica: Callab
     replica = open_replica().start()
     commit(registry, "fees", FEES)
     pause = threading.Event()
-    while not words(replica, "wire transfer"):
+    tries = 0
+    while not words(replica, "wire transfer") and tries < 1000:
         pause.wait(0.02)
+        tries += 1
+    assert words(replica, "wire transfer")

@@ -52,7 +52,7 @@ def test_prometheus_takes_the_configuration_and_the_rules(promtool: str) -> None
 
 
 def test_every_alert_fires_when_it_should_and_keeps_still_when_not(promtool: str) -> None:
-    _run(promtool, "test", "rules", "banksight.yml", "days.yml", folder=PROMETHEUS / "tests")
+    assert "SUCCESS" in _run(promtool, "test", "rules", "banksight.yml", "days.yml", folder=PROMETHEUS / "tests")
 
 
 def test_every_alert_has_a_unit_test_that_makes_it_fire() -> None:

@@ -384,8 +384,7 @@ def test_an_object_store_keeps_its_signature_and_shows_it_to_nobody(
 ) -> None:
     caplog.set_level("INFO")
     hub.statuses = [503]
-    base = f"{url.replace('http://', 'http://user:secret@')}/bucket/{TINY.revision}/?Signature=hidden"
-    source = source_at(base)
+    source = source_at(f"{url.replace('http://', 'http://user:secret@')}/bucket/{TINY.revision}/?Signature=hidden")
     assert source.shown == f"{url}/bucket/{TINY.revision}/"
     pull(TINY, target, source, Watching(), lambda _: None)
     assert check(target, TINY) == ()
