@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rag.domain import Answer, Principal
-from rag.errors import BankSightError, ModelError
+from rag.errors import BankSightError
 from rag.governance.audit_lines import Kind, Record, audit_keys, digest
 from rag.governance.audit_reading import records_of
 from rag.governance.audit_writer import AuditWriter, places_of
 from rag.governance.subjects import SubjectKey, SubjectKeys
 from rag.query.conditions import conditions_of
-from rag.query.events import AskRequest, Completed, Event, StageFinished
+from rag.query.events import AskRequest, Completed, Event, StageFinished, answer_of
 from rag.settings import Settings
 
 if TYPE_CHECKING:
@@ -116,11 +116,7 @@ class RecordedAnswers:
 
     async def ask(self, request: AskRequest, principal: Principal) -> Answer:
         """The answer. Raises as `stream` does."""
-        async with aclosing(self.stream(request, principal)) as events:
-            async for event in events:
-                if isinstance(event, Completed):
-                    return event.answer
-        raise ModelError("the answer ended before it was complete; ask again")
+        return await answer_of(self.stream(request, principal))
 
     async def stream(self, request: AskRequest, principal: Principal) -> AsyncGenerator[Event, None]:
         """The events of the answer. Raises `StorageUnavailable` when it cannot be recorded: then nobody gets it."""

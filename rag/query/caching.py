@@ -12,13 +12,13 @@ from datetime import UTC, date, datetime
 from typing import Any, Final, Literal, Protocol
 
 from rag.domain import Answer, Document, Principal, SearchFilter
-from rag.errors import BankSightError, ModelError, QuestionError
+from rag.errors import BankSightError, QuestionError
 from rag.governance import privacy
 from rag.ingestion.run import Stores
 from rag.operations.telemetry import cache_asked, cache_hit, cache_rejected
 from rag.query.canonical import canonical_question
 from rag.query.conditions import conditions_of
-from rag.query.events import AskRequest, Completed, DraftWritten, Event
+from rag.query.events import AskRequest, Completed, DraftWritten, Event, answer_of
 from rag.query.flights import Flight, Flights
 from rag.query.pipeline import QueryPipeline
 from rag.query.prompting import prompt_version
@@ -104,11 +104,7 @@ class CachedAnswers:
 
     async def ask(self, request: AskRequest, principal: Principal) -> Answer:
         """The answer. Raises as `QueryPipeline.ask` does."""
-        async with aclosing(self.stream(request, principal)) as events:
-            async for event in events:
-                if isinstance(event, Completed):
-                    return event.answer
-        raise ModelError("the answer ended before it was complete; ask again")
+        return await answer_of(self.stream(request, principal))
 
     async def stream(self, request: AskRequest, principal: Principal) -> AsyncGenerator[Event, None]:
         """The events of `QueryPipeline.stream`; those of an answer that was given before come at once."""

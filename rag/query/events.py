@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rag.domain import Answer, Citation, SearchFilter
+from rag.errors import ModelError
 
 Stage = Literal["check", "rewrite", "retrieve", "decide", "prompt", "generate", "verify"]
 
@@ -73,3 +76,12 @@ class Completed:
 
 
 Event = StageFinished | DraftWritten | SentenceReleased | CitationReleased | Completed
+
+
+async def answer_of(stream: AsyncGenerator[Event, None]) -> Answer:
+    """The answer with which a stream ends. Raises what the stream raises, and `ModelError` when it ends without one."""
+    async with aclosing(stream) as events:
+        async for event in events:
+            if isinstance(event, Completed):
+                return event.answer
+    raise ModelError("the answer ended before it was complete; ask again")

@@ -14,7 +14,6 @@ from typing import Any, Final, Literal, Protocol
 from llama_index.core.llms import LLM
 
 from rag.domain import Answer, AnswerStatus, Citation, Passage, Principal, SearchFilter, SentenceCheck
-from rag.errors import ModelError
 from rag.governance.access import REVOKED, Live, may_read_all, still_readable
 from rag.query import injection, patience
 from rag.query.citations import Citations
@@ -26,6 +25,7 @@ from rag.query.events import (
     Completed,
     DraftWritten,
     Event,
+    answer_of,
 )
 from rag.query.evidence import Evidence, ReadPage, gather
 from rag.query.follow_ups import By, may_owe, rewrite
@@ -122,11 +122,7 @@ class QueryPipeline:
 
     async def ask(self, request: AskRequest, principal: Principal) -> Answer:
         """The answer. Raises `QuestionError` for what is no question and `ModelError` when the engine fails."""
-        async with aclosing(self.stream(request, principal)) as events:
-            async for event in events:
-                if isinstance(event, Completed):
-                    return event.answer
-        raise ModelError("the answer ended before it was complete; ask again")
+        return await answer_of(self.stream(request, principal))
 
     async def stream(self, request: AskRequest, principal: Principal) -> AsyncGenerator[Event, None]:
         """The answer as it comes about. It ends with `Completed`, or raises like `ask`.
