@@ -59,6 +59,20 @@ def mean_intervals(
     return [Interval(*map(float, row)) for row in zip(center, low, high, strict=True)]
 
 
+def score_interval(values: Sequence[float], clusters: Sequence[str], *, resamples: int) -> Interval:
+    """The mean of one metric of one run and its interval: by bootstrap, or exact where resampling can see nothing.
+
+    No resample of items that all passed holds a failure, though another sample might: where every value is 0, or every
+    value is 1, the interval is that of a share of so many clusters (Clopper and Pearson 1934), [0, 0.043] for 0 of 84.
+    """
+    (interval,) = mean_intervals(np.asarray(values, np.float64)[:, None], clusters, resamples=resamples)
+    if interval.low == interval.high and interval.mean in {0.0, 1.0}:
+        count = len(set(clusters))
+        exact = binomtest(round(interval.mean) * count, count).proportion_ci(method="exact")
+        return Interval(interval.mean, float(exact.low), float(exact.high))
+    return interval
+
+
 def permutation_p_values(
     differences: Values, clusters: Sequence[str], *, resamples: int, seed: int = 0
 ) -> NDArray[np.float64]:

@@ -7,10 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
-import numpy as np
-
 from evaluations.compare.comparing import Compared, ScoredItem, ScoredRun, compare
-from evaluations.compare.statistics import Interval, mean_intervals
+from evaluations.compare.statistics import Interval, score_interval
 from evaluations.gate.judging import Checked, Verdict, judge, verdict_of
 from evaluations.gate.policy import WHOLE, Policy
 from rag.errors import ConfigurationError
@@ -90,9 +88,9 @@ def figures(run: ScoredRun, slices: Iterable[str]) -> dict[tuple[str, str], Inte
         for metric in run.directions:
             having = [item for item in items if metric in item.values]
             if having:
-                values = np.array([[item.values[metric]] for item in having])
+                values = [item.values[metric] for item in having]
                 clusters = [item.cluster for item in having]
-                (found[metric, chosen],) = mean_intervals(values, clusters, resamples=_RESAMPLES)
+                found[metric, chosen] = score_interval(values, clusters, resamples=_RESAMPLES)
     return found
 
 

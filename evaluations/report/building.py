@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from evaluations.compare.comparing import Compared, ScoredItem, ScoredRun
-from evaluations.compare.statistics import mean_intervals
+from evaluations.compare.statistics import score_interval
 from evaluations.gate.judging import Checked
 from evaluations.metrics.aggregates import calibration, risk_coverage
 from evaluations.report.document import (
@@ -93,9 +93,9 @@ def _scores(items: Sequence[ScoredItem], run: ScoredRun, checked: Sequence[Check
     for metric, direction in run.directions.items():
         having = [item for item in items if metric in item.values]
         if having:
-            values = np.array([[item.values[metric]] for item in having])
+            values = [item.values[metric] for item in having]
             clusters = [item.cluster for item in having]
-            (interval,) = mean_intervals(values, clusters, resamples=_RESAMPLES)
+            interval = score_interval(values, clusters, resamples=_RESAMPLES)
             standing, asked = standings.get(metric, ("", ""))
             found.append(
                 Score(metric, direction, interval.mean, interval.low, interval.high, len(having), standing, asked)

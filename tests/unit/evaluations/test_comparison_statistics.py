@@ -18,6 +18,7 @@ from evaluations.compare.statistics import (
     mean_intervals,
     outcomes,
     permutation_p_values,
+    score_interval,
 )
 
 
@@ -112,3 +113,21 @@ def test_one_conversation_says_nothing_about_the_spread() -> None:
 def test_nothing_and_no_number_are_refused(values: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"no items|finite"):
         mean_intervals(values, _alone(len(values)), resamples=10)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_items_that_all_agree_still_leave_doubt(value: float) -> None:
+    interval = score_interval([value] * 84, _alone(84), resamples=50)
+    assert interval.mean == value
+    assert interval.high - interval.low == pytest.approx(1 - 0.025 ** (1 / 84))
+
+
+def test_the_doubt_is_that_of_so_many_conversations_and_not_of_their_turns() -> None:
+    together = score_interval([0.0] * 100, [str(number // 20) for number in range(100)], resamples=50)
+    assert together.high == pytest.approx(1 - 0.025 ** (1 / 5))
+
+
+def test_where_items_differ_the_interval_is_the_bootstrap() -> None:
+    values = [0.0, 1.0] * 20
+    (plain,) = mean_intervals(np.array(values)[:, None], _alone(40), resamples=200)
+    assert score_interval(values, _alone(40), resamples=200) == plain
