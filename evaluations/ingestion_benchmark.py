@@ -2,8 +2,8 @@
 
     python -m evaluations.ingestion_benchmark [--documents FOLDER]
 
-Every run is a fresh process with an empty store, timed from its start to its end, imports included. The runs take
-turns, so that a busy machine slows all of them alike.
+Every run is a fresh process with an empty store, timed from its start to its end, imports included; the encoder is the
+one that the installation exported. The runs take turns, so that a busy machine slows all of them alike.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from statistics import median
 import click
 
 from evaluations.timing import ChildRun, run_child, table
+from rag.settings import load_settings
 
 SAMPLE_BANK = Path(__file__).parent.parent / "sample_bank"
 PLAIN = "plain LlamaIndex"
@@ -64,7 +65,13 @@ def run_round(documents: Path, scratch: Path) -> Round:
 
 def _ingest(documents: Path, data: Path) -> ChildRun:
     source = {"name": "benchmark", "root": str(documents.resolve()), "exclude": ["README.md", "LICENSE*"]}
-    environment = {"BANKSIGHT_DATA_DIR": str(data), "BANKSIGHT__SOURCES": json.dumps([source])}
+    installed = load_settings()
+    encoder = installed.embedding.graph_dir or str((installed.data_dir / "models").resolve())
+    environment = {
+        "BANKSIGHT_DATA_DIR": str(data),
+        "BANKSIGHT_ENCODER_DIR": encoder,
+        "BANKSIGHT__SOURCES": json.dumps([source]),
+    }
     return run_child([sys.executable, "-m", "rag.cli", "ingest", "--json"], environment)
 
 
