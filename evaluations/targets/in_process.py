@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import time
@@ -45,7 +44,7 @@ class PipelineTarget:
     async def produce(self, item: Item) -> Produced:
         """See `Target`."""
         if self._task == "search":
-            return await asyncio.to_thread(self._search, item)
+            return await self._search(item)
         return await self.ask(_request(item), self._principal)
 
     def fingerprints(self, suite: str, data: str) -> Fingerprints:
@@ -69,9 +68,9 @@ class PipelineTarget:
     async def aclose(self) -> None:
         """See `Target`. The workspace is closed by whoever opened it."""
 
-    def _search(self, item: Item) -> Produced:
+    async def _search(self, item: Item) -> Produced:
         began = time.perf_counter()
-        found = self._workspace.searcher.search(item.question, self._principal, SearchFilter(), self._depth)
+        found = await self._workspace.searcher.asearch(item.question, self._principal, SearchFilter(), self._depth)
         seconds = time.perf_counter() - began
         passages = []
         for rank, each in enumerate(found):

@@ -10,7 +10,10 @@ T = TypeVar("T")
 
 
 class Remembered(Generic[T]):
-    """Up to `limit` things by chunk id, all of one snapshot. Safe for several threads."""
+    """Up to `limit` things by chunk id, all of one snapshot; then the half that was read first is forgotten.
+
+    Safe for several threads.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -23,8 +26,10 @@ class Remembered(Generic[T]):
     ) -> dict[str, T]:
         """The wanted things that there are. `read` is asked for those that are not remembered."""
         with self._lock:
-            if self._snapshot != snapshot or len(self._things) > self._limit:
+            if self._snapshot != snapshot:
                 self._things, self._snapshot = {}, snapshot
+            elif len(self._things) > self._limit:
+                self._things = dict(list(self._things.items())[-(self._limit // 2) :])
             things = self._things
         missing = [key for key in wanted if key not in things]
         if missing:

@@ -32,7 +32,7 @@ _COMPARED_ONE_BY_ONE = 5_000  # chunks of documents that a filter names, which i
 _TOGETHER = 8  # questions in one search; more gain little, and the first of them would wait for longer
 _AT_ONCE = 2  # such searches; while the model computes for one, the other looks into the stores
 _VECTORS = 20_000  # kept in memory, 768 bytes each
-_TEXTS = 10_000  # kept in memory, about 2 kB each
+_TEXTS = 20_000  # kept in memory, about 2 kB each
 
 
 Hit = tuple[str, float]  # chunk id and score
