@@ -22,6 +22,7 @@ _OURS = {
     "ingest": "rag.commands.ingest:ingest",
     "keys": "rag.commands.keys:keys",
     "models": "rag.commands.models:models",
+    "preflight": "rag.commands.preflight:preflight",
     "proxy": "rag.commands.proxy:proxy",
     "quarantine": "rag.commands.quarantine:quarantine",
     "up": "rag.commands.up:up",

@@ -34,10 +34,15 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield Finding(look.__name__.strip("_"), "wrong", str(error))
 
 
-def _python(_: Settings) -> Finding:
+def python_finding() -> Finding:
+    """The version of Python that this runs on."""
     shown = ".".join(str(part) for part in sys.version_info[:3])
     fits = sys.version_info[:2] == (3, 11)
     return Finding("python", "ok" if fits else "wrong", shown if fits else f"{shown}; BankSight is tested on 3.11")
+
+
+def _python(_: Settings) -> Finding:
+    return python_finding()
 
 
 def _folder(settings: Settings) -> Finding:

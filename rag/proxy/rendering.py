@@ -22,7 +22,7 @@ def rendered(
     settings: Settings, folder: Path, api: Sequence[Node], ui: Sequence[Node], down: Collection[Node]
 ) -> dict[str, str]:
     """File name to text. `down` are nodes that get nothing for now. Raises `ConfigurationError`."""
-    _require_usable(settings)
+    require_usable(settings)
     blanks = _blanks(settings, folder) | {
         "api_nodes": _lines(f"server {node}{_state(node, down)};" for node in api),
         "ui_nodes": _lines(f"server {node}{_state(node, down)};" for node in ui),
@@ -30,7 +30,8 @@ def rendered(
     return {path.name: _filled(path.read_text(encoding="utf-8"), blanks) for path in sorted(TEMPLATES.glob("*.conf"))}
 
 
-def _require_usable(settings: Settings) -> None:
+def require_usable(settings: Settings) -> None:
+    """Raise `ConfigurationError` for settings with which the proxy cannot do its work."""
     proxy, server = settings.proxy, settings.server
     for key in ("certificate", "certificate_key"):
         path = getattr(proxy, key)

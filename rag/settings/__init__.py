@@ -30,8 +30,9 @@ from rag.settings.generation import (
 )
 from rag.settings.identity import IdentitySettings, KeySettings, OidcSettings
 from rag.settings.limits import AdmissionSettings, LimitSettings, RateSettings
-from rag.settings.loading import Settings, load_settings
+from rag.settings.loading import Settings, load_settings, missing_variables
 from rag.settings.observing import LoggingSettings, MetricsSettings, TracingSettings
+from rag.settings.preflight import OperatorSettings, PreflightSettings
 from rag.settings.proxy import ProxySettings
 from rag.settings.section import Section
 from rag.settings.serving import ServerSettings
@@ -55,7 +56,9 @@ __all__ = [
     "ModelsSettings",
     "OidcSettings",
     "OpenAICompatibleSettings",
+    "OperatorSettings",
     "ParsingSettings",
+    "PreflightSettings",
     "PromptSettings",
     "ProxySettings",
     "QuestionSettings",
@@ -74,4 +77,5 @@ __all__ = [
     "TracingSettings",
     "VerificationSettings",
     "load_settings",
+    "missing_variables",
 ]

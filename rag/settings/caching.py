@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from rag.settings.secrecy import is_placeholder
 from rag.settings.section import Section
 
 _LEAST_CHARACTERS: Final = 32
 _LEAST_DIFFERENT: Final = 8
-_PLACEHOLDER: Final = re.compile(
-    r"change.?me|example|placeholder|your[-_ ]|password|secret|replace|todo|<|\$\{", re.IGNORECASE
-)
 
 
 class RedisSettings(Section):
@@ -46,7 +43,7 @@ class CacheSettings(Section):
     @classmethod
     def _no_placeholder(cls, secret: SecretStr) -> SecretStr:
         text = secret.get_secret_value()
-        if text and (len(text) < _LEAST_CHARACTERS or len(set(text)) < _LEAST_DIFFERENT or _PLACEHOLDER.search(text)):
+        if text and (len(text) < _LEAST_CHARACTERS or len(set(text)) < _LEAST_DIFFERENT or is_placeholder(text)):
             raise ValueError(
                 f"this is no secret: take at least {_LEAST_CHARACTERS} random characters, as `openssl rand -hex 32` "
                 "prints, the same on all nodes"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,26 @@ def read_yaml(path: Path, environment: Mapping[str, str]) -> dict[str, Any]:
         raise ConfigurationError(f"{path} must hold a mapping of sections")
     filled: dict[str, Any] = _fill(content, environment, f"{path}", "")
     return filled
+
+
+def unset_variables(path: Path, environment: Mapping[str, str]) -> frozenset[str]:
+    """The variables that a file needs and the environment does not have. Raises `ConfigurationError`."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return frozenset()  # `read_yaml` says what is wrong with it
+    needed = {
+        match["name"] for text in _texts(content) for match in _PLACEHOLDER.finditer(text) if match["default"] is None
+    }
+    return frozenset(name for name in needed if _variable(name, environment) is None)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
 
 
 def _fill(value: Any, environment: Mapping[str, str], file: str, key: str) -> Any:

@@ -32,12 +32,13 @@ from rag.settings.corpus import (
     SplittingSettings,
     StorageSettings,
 )
-from rag.settings.files import from_environment, merge, read_yaml
+from rag.settings.files import from_environment, merge, read_yaml, unset_variables
 from rag.settings.generation import GenerationSettings
 from rag.settings.governance import AuditSettings
 from rag.settings.identity import IdentitySettings
 from rag.settings.limits import AdmissionSettings, LimitSettings
 from rag.settings.observing import LoggingSettings, MetricsSettings, TracingSettings
+from rag.settings.preflight import OperatorSettings, PreflightSettings
 from rag.settings.proxy import ProxySettings
 from rag.settings.section import Section
 from rag.settings.serving import ServerSettings
@@ -79,6 +80,8 @@ class Settings(Section):
     tracing: TracingSettings
     metrics: MetricsSettings
     backup: BackupSettings
+    preflight: PreflightSettings
+    operators: OperatorSettings
 
     @model_validator(mode="after")
     def _one_owner_of_embedded_chroma(self) -> Settings:
@@ -166,7 +169,7 @@ def load_settings(
     """
     environment = os.environ if environment is None else environment
     profile = profile or environment.get("BANKSIGHT_PROFILE") or "laptop"
-    folder = (config_dir or Path(environment.get("BANKSIGHT_CONFIG_DIR") or _beside_package())).resolve()
+    folder = (config_dir or config_folder(environment)).resolve()
     merged: dict[str, Any] = {}
     for name in ("base", profile):
         merged = merge(merged, read_yaml(folder / f"{name}.yaml", environment))
@@ -186,8 +189,15 @@ def load_settings(
         raise ConfigurationError(f"{_explain(error)} (files base.yaml and {profile}.yaml in {folder})") from error
 
 
-def _beside_package() -> Path:
-    return Path(__file__).parent.parent.parent / "configs"
+def missing_variables(profile: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """All variables without which `load_settings` would fail, where that names the first one only."""
+    files = (config_folder(environment) / f"{name}.yaml" for name in ("base", profile))
+    return tuple(sorted(frozenset[str]().union(*(unset_variables(file, environment) for file in files))))
+
+
+def config_folder(environment: Mapping[str, str]) -> Path:
+    """Where profiles are, if nothing else is said."""
+    return Path(environment.get("BANKSIGHT_CONFIG_DIR") or Path(__file__).parent.parent.parent / "configs")
 
 
 def _explain(error: Exception) -> str:

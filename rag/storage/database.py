@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
+import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -46,15 +49,54 @@ def open_database(url: str, schema: Literal["upgrade", "require"] = "upgrade") -
                 _require(connection)
     except SQLAlchemyError as error:
         engine.dispose()
-        shown = make_url(url).render_as_string(hide_password=True)
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise StorageUnavailable(
-            f"the registry at {shown} cannot be opened: {reason}; check that the database runs and may be written"
-        ) from error
+        raise _unavailable(url, error) from error
     except (ConfigurationError, StorageUnavailable):
         engine.dispose()
         raise
     return engine
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    """A database as it is. `revision` is None where nothing was ever made; `server` is the version of its software.
+
+    `creatable`: whether this user could make tables there.
+    """
+
+    revision: str | None
+    server: str
+    creatable: bool
+
+
+def look_at_database(url: str, seconds: float) -> DatabaseState:
+    """The state of a database that is reached within so many seconds; nothing is made or changed.
+
+    Raises `ConfigurationError` for an address that is none, and `StorageUnavailable` when nothing answers.
+    """
+    try:
+        address = make_url(_with_driver(url))
+    except SQLAlchemyError as error:
+        raise ConfigurationError("the database address cannot be read; correct DATABASE_URL") from error
+    if address.get_backend_name() == "sqlite":
+        version = ".".join(str(part) for part in sqlite3.sqlite_version_info)
+        if not Path(address.database or "").is_file():
+            return DatabaseState(None, version, creatable=True)
+        address = address.set(database=f"file:{address.database}", query={"mode": "ro", "uri": "true"})
+        engine = create_engine(address)
+    else:
+        engine = create_engine(address, connect_args={"connect_timeout": max(2, math.ceil(seconds))})
+    try:
+        with engine.connect() as connection:
+            revision = MigrationContext.configure(connection).get_current_revision()
+            if engine.dialect.name == "sqlite":
+                return DatabaseState(revision, version, creatable=True)
+            server = str(connection.execute(text("SHOW server_version")).scalar_one())
+            allowed = connection.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")).scalar_one()
+            return DatabaseState(revision, server, bool(allowed))
+    except SQLAlchemyError as error:
+        raise _unavailable(url, error) from error
+    finally:
+        engine.dispose()
 
 
 def schema_revisions() -> tuple[str, frozenset[str]]:
@@ -63,6 +105,14 @@ def schema_revisions() -> tuple[str, frozenset[str]]:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     scripts = ScriptDirectory.from_config(config)
     return str(scripts.get_current_head()), frozenset(script.revision for script in scripts.walk_revisions())
+
+
+def _unavailable(url: str, error: SQLAlchemyError) -> StorageUnavailable:
+    shown = make_url(url).render_as_string(hide_password=True)
+    reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    return StorageUnavailable(
+        f"the registry at {shown} cannot be opened: {reason}; check that the database runs and may be written"
+    )
 
 
 def _with_driver(url: str) -> str:
