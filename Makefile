@@ -96,8 +96,23 @@ cloud-check: .venv-cloud/stamp ## Say whether that template is what its sources 
 	@touch $@
 
 .PHONY: test-image
-test-image: $(VENV)/dev.stamp ## Build the backend's image here without a registry, run it, ask it, push and pull it (root; 15 minutes)
-	@$(BIN)/python -m pytest -m image tests/integration/test_deploy_image.py $(ARGS)
+test-image: $(VENV)/dev.stamp containers ## Build all images here without a registry, run them, end them, push and pull them (root; 20 minutes)
+	@$(BIN)/python -m pytest -m image -s tests/integration/test_deploy_image.py $(ARGS)
+
+.PHONY: test-compose
+test-compose: $(VENV)/dev.stamp .venv-compose/stamp containers ## The shipped compose file over those images: ask it, and lose a node (root)
+	@PATH="$(CURDIR)/.venv-compose/bin:$$PATH" $(BIN)/python -m pytest -m image -s tests/integration/test_deploy_compose.py $(ARGS)
+
+.PHONY: containers
+CONTAINERS := buildah podman runc netavark aardvark-dns catatonit mmdebstrap docker-registry
+containers:
+	@missing=; for each in $(CONTAINERS); do dpkg --status $$each > /dev/null 2>&1 || missing+=" $$each"; done; [ -z "$$missing" ] \
+	  || { $(call apt-install,$$missing) ; } || { echo "Not installed:$$missing. As root on Debian: apt-get install$$missing" >&2; exit 1; }
+
+.venv-compose/stamp: Makefile
+	@$(PYTHON) -m venv .venv-compose
+	@.venv-compose/bin/python -m pip install --disable-pip-version-check --quiet podman-compose==1.6.0
+	@touch $@
 
 ##@ Look after it
 .PHONY: constraints
@@ -114,7 +129,7 @@ constraints: ## Pin again: the newest versions that pyproject.toml allows, from 
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all caches; your data in var/ stays
-	@rm -rf $(VENV) .venv-cloud .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@rm -rf $(VENV) .venv-cloud .venv-compose .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help

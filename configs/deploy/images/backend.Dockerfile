@@ -11,23 +11,17 @@ RUN python3 -m venv /opt/banksight \
  && /opt/banksight/bin/python -m pip uninstall --yes pip setuptools
 COPY sbom.py /build/
 RUN mkdir -p /opt/banksight/share && /opt/banksight/bin/python /build/sbom.py > /opt/banksight/share/sbom.cdx.json
-COPY src /opt/banksight/app
-RUN cd /opt/banksight/app && BANKSIGHT_TARGET=${TARGET} /opt/banksight/bin/python -m bentos.targets
 
 FROM ${BASE}
 ARG TARGET
-ARG VERSION
-ARG REVISION
-LABEL org.opencontainers.image.title="banksight-backend" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      banksight.target="${TARGET}" \
-      banksight.sbom="/opt/banksight/share/sbom.cdx.json"
 # Numbers, because Kubernetes cannot tell from a name that it is not root.
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin banksight \
  && install -d -o 10001 -g 10001 /var/lib/banksight /files /weights
 COPY --from=packages /opt/banksight /opt/banksight
 COPY --chmod=0755 banksight worker.sh /usr/local/bin/
+# A layer of its own: of two releases with the same packages only this is pushed and pulled.
+COPY src /opt/banksight/app
+RUN cd /opt/banksight/app && BANKSIGHT_TARGET=${TARGET} PYTHONDONTWRITEBYTECODE=1 /opt/banksight/bin/python -m bentos.targets
 # The slim base lacks the two variables by which the container runtime hands over a card.
 ENV PATH=/opt/banksight/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
     PYTHONPATH=/opt/banksight/app PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
@@ -40,4 +34,15 @@ WORKDIR /tmp
 VOLUME ["/var/lib/banksight"]
 EXPOSE 3000
 STOPSIGNAL SIGTERM
+# Of an API node; the worker has its own, `worker.sh check`.
+HEALTHCHECK --interval=10s --timeout=3s --retries=3 --start-period=10m \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/readyz', timeout=2)"]
 CMD ["banksight", "serve"]
+# Last, because what stands below a line that changed is built and pushed anew.
+ARG VERSION
+ARG REVISION
+LABEL org.opencontainers.image.title="banksight-backend" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      banksight.target="${TARGET}" \
+      banksight.sbom="/opt/banksight/share/sbom.cdx.json"

@@ -13,7 +13,7 @@ builder() {
   case $TOOL in
     docker) docker build "$@" ;;
     podman) podman build --format docker "$@" ;;
-    buildah) buildah build --format docker "$@" ;;
+    buildah) buildah build --format docker --layers "$@" ;;
   esac
 }
 

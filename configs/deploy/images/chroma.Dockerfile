@@ -11,12 +11,6 @@ COPY sbom.py /build/
 RUN mkdir -p /opt/banksight/share && /opt/banksight/bin/python /build/sbom.py > /opt/banksight/share/sbom.cdx.json
 
 FROM ${BASE}
-ARG VERSION
-ARG REVISION
-LABEL org.opencontainers.image.title="banksight-chroma" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      banksight.sbom="/opt/banksight/share/sbom.cdx.json"
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin banksight \
  && install -d -o 10001 -g 10001 /var/lib/chroma
 COPY --from=packages /opt/banksight /opt/banksight
@@ -27,4 +21,13 @@ WORKDIR /tmp
 VOLUME ["/var/lib/chroma"]
 EXPOSE 8001
 STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --retries=3 --start-period=20s \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8001/api/v2/heartbeat', timeout=2)"]
 CMD ["chroma", "run", "--path", "/var/lib/chroma", "--host", "0.0.0.0", "--port", "8001"]
+# Last, because what stands below a line that changed is built and pushed anew.
+ARG VERSION
+ARG REVISION
+LABEL org.opencontainers.image.title="banksight-chroma" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      banksight.sbom="/opt/banksight/share/sbom.cdx.json"

@@ -9,18 +9,12 @@ RUN python3 -m venv /opt/banksight \
  && /opt/banksight/bin/python -m pip uninstall --yes pip setuptools
 COPY sbom.py /build/
 RUN mkdir -p /opt/banksight/share && /opt/banksight/bin/python /build/sbom.py > /opt/banksight/share/sbom.cdx.json
-COPY ui /opt/banksight/app/ui
 
 FROM ${BASE}
-ARG VERSION
-ARG REVISION
-LABEL org.opencontainers.image.title="banksight-ui" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      banksight.sbom="/opt/banksight/share/sbom.cdx.json"
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin banksight \
  && install -d -o 10001 -g 10001 /var/lib/banksight
 COPY --from=packages /opt/banksight /opt/banksight
+COPY ui /opt/banksight/app/ui
 ENV PATH=/opt/banksight/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/opt/banksight/app PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     BANKSIGHT_DATA_DIR=/var/lib/banksight HOME=/tmp
@@ -29,4 +23,13 @@ WORKDIR /tmp
 VOLUME ["/var/lib/banksight"]
 EXPOSE 8000
 STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --retries=3 --start-period=30s \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=2)"]
 CMD ["python", "-c", "from ui.commands import ui; ui()", "--host", "0.0.0.0"]
+# Last, because what stands below a line that changed is built and pushed anew.
+ARG VERSION
+ARG REVISION
+LABEL org.opencontainers.image.title="banksight-ui" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      banksight.sbom="/opt/banksight/share/sbom.cdx.json"
