@@ -172,7 +172,9 @@ def open_podman(folder: Path) -> Podman:
     """podman with settings in `folder` that take this machine as it is: cgroups of version 1, limits that nobody may
     raise, no systemd."""
     limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
-    ulimits = [f"{name}={':'.join(map(str, _within(limit)))}" for name, limit in limits.items()]
+    # Half of what this process may have: runc takes less, where it may not raise limits, but not the limit itself.
+    halves = {name: _most(limit) // 2 for name, limit in limits.items()}
+    ulimits = [f"{name}={half}:{half}" for name, half in halves.items()]
     settings = folder / "containers.conf"
     settings.write_text(
         f"[containers]\ndefault_ulimits = {json.dumps(ulimits)}\n"
@@ -183,9 +185,9 @@ def open_podman(folder: Path) -> Podman:
     return Podman(settings)
 
 
-def _within(limit: int) -> tuple[int, int]:
-    soft, hard = resource.getrlimit(limit)
-    return tuple(-1 if each == resource.RLIM_INFINITY else each for each in (soft, hard))  # type: ignore[return-value]
+def _most(limit: int) -> int:
+    hard = resource.getrlimit(limit)[1]
+    return 2**16 if hard == resource.RLIM_INFINITY else hard
 
 
 def addresses_of(text: str) -> list[str]:
