@@ -1,33 +1,33 @@
 """The door: who may begin now, who waits a moment, and who is told when to come back.
 
-Questions take a slot of the language model, so they pass the fair queue; everything else is quick and only counted.
-Whoever is refused gets a problem document with `Retry-After` before anything of the request was read.
+Questions that must be answered anew take a slot of the language model, so they pass the fair queue; everything else is
+quick and only counted. Whoever is refused gets a problem document with `Retry-After`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from http import HTTPStatus
-from typing import Any, Final, Literal
+from typing import Final
 
 from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bentos.admission import PROBES
 from bentos.draining import Draining
 from bentos.fair_queue import Client, FairQueue, Overloaded, Reason, Room
 from bentos.limits import rate_headers, retry_after, used_up, with_headers
+from bentos.places import Place
 from bentos.problems import Problem, respond
 from rag.domain import Principal
-from rag.operations import deadline, telemetry
-from rag.operations.limits import RateLimiter, note_at_least, tallied
+from rag.errors import Full
+from rag.operations import deadline, telemetry, turns
+from rag.operations.limits import RateLimiter, tallied
 from rag.settings import Settings
 from rag.storage.redis_connection import RedisConnection
 
@@ -39,8 +39,6 @@ _BYTES_PER_TOKEN: Final = 4  # of English
 _RULES_TOKENS: Final = 200  # of a prompt: what the model is told besides passages and question
 _BESIDE_THE_ENGINE: Final = 1.25  # questions for each slot: those being searched or checked leave the engine idle
 _SLOTS: Final = 8  # of an engine that does not say how many it has
-# Not 503, which a proxy takes for a broken node: when all are full it would have none left and lose what it holds.
-_BUSY: Final = 429
 _SENTENCES: Final[dict[Reason, str]] = {
     "over_share": "You have more questions open than your share of the service; wait for an answer, then ask the next.",
     "full": "All places are taken; try again in a moment.",
@@ -69,6 +67,7 @@ class BackPressure:
         self._draining = draining
         self._chance = chance or random.Random()  # noqa: S311 - spreads callers, guards nothing
         self._others = 0
+        self._questions = 0  # with a place, waiting for one, or not asking for one yet
         self.queue = FairQueue(self._room)
         self._rates = RateLimiter(lambda: self._settings().limits, redis)
 
@@ -83,7 +82,7 @@ class BackPressure:
                 await self._let_in(scope, receive, send)
         except ClientDisconnect:
             return
-        except (Problem, HTTPException) as problem:
+        except (Problem, Full, HTTPException) as problem:
             await respond(problem, Request(scope))(scope, receive, send)
 
     async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,62 +118,23 @@ class BackPressure:
             self._others -= 1
 
     async def _answer(self, client: Client, cost: float, call: tuple[Scope, Receive, Send]) -> None:
-        """Pass a question on when it has a slot, which it keeps to its last byte. Raises `Problem`."""
+        """Pass a question on. Only when it must be answered anew, it asks for a place (`rag.operations.turns`)."""
         scope, receive, send = call
-        turn: asyncio.Future[Overloaded | None] = asyncio.get_running_loop().create_future()
-        outcome: Literal["done", "given_up"] = "given_up"
-        status = 0
-
-        async def noting(message: Message) -> None:
-            nonlocal outcome, status
-            status = message.get("status", status)
-            await send(message)
-            if status == HTTPStatus.OK and message["type"] == "http.response.body" and not message.get("more_body"):
-                outcome = "done"
-
-        def called(said: Overloaded | None) -> None:
-            if not turn.done():
-                turn.set_result(said)
-
+        settings = self._settings()
+        if self._questions - self.queue.running - self.queue.waiting >= settings.server.max_concurrency:
+            raise self._refusal(Overloaded("full", 1.0))
+        place = Place(self.queue, client, cost, settings, self._refusal)
+        self._questions += 1
         try:
-            seconds = deadline.remaining(self._settings().server.deadline_seconds)
-            ticket = self.queue.enter(client, cost, seconds, called)
-        except Overloaded as refusal:
-            raise self._refusal(refusal) from None
-        try:
-            rest = receive if ticket.began is not None else await self._wait(turn, receive)
-            await self.app(scope, rest, noting)
+            with turns.kept_by(place.take):
+                await self.app(scope, receive, place.watching(send))
         finally:
-            self.queue.leave(ticket, outcome)
-            if outcome == "given_up" and status == HTTPStatus.OK:
-                note_at_least(int(cost))
+            self._questions -= 1
+            place.give_back()
 
-    async def _wait(self, turn: asyncio.Future[Overloaded | None], receive: Receive) -> Receive:
-        """Until it is this request's turn. Raises `Problem`, and `ClientDisconnect` when nobody waits any more."""
-        early: list[Message] = []
-        gone = asyncio.ensure_future(_read_until_gone(receive, early))
-        began = asyncio.get_running_loop().time()
-        patience = min(self._settings().admission.queue_seconds, deadline.remaining(math.inf))
-        telemetry.ADMISSION_WAITING.inc()
-        try:
-            waited: set[asyncio.Future[Any]] = {turn, gone}
-            await asyncio.wait(waited, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            telemetry.ADMISSION_WAITING.dec()
-            telemetry.ADMISSION_SECONDS.observe(asyncio.get_running_loop().time() - began)
-            gone.cancel()
-            await asyncio.gather(gone, return_exceptions=True)
-        if not gone.cancelled():
-            raise gone.exception() or ClientDisconnect
-        refusal = turn.result() if turn.done() else Overloaded("full", self.queue.expected_seconds())
-        if refusal:
-            raise self._refusal(refusal)
-        return _again(early, receive)
-
-    def _refusal(self, refusal: Overloaded) -> Problem:
+    def _refusal(self, refusal: Overloaded) -> Full:
         telemetry.ADMISSION_REJECTED.labels(refusal.reason).inc()
-        pause = retry_after(refusal.seconds, self._chance)
-        return Problem(_BUSY, refusal.reason, _SENTENCES[refusal.reason], {"Retry-After": str(pause)})
+        return Full(_SENTENCES[refusal.reason], retry_after(refusal.seconds, self._chance), refusal.reason)
 
     def _room(self) -> Room:
         settings = self._settings().admission
@@ -195,21 +155,6 @@ def _patience(headers: Headers) -> float:
     except ValueError:
         return math.inf
     return seconds if seconds > 0 else math.inf
-
-
-async def _read_until_gone(receive: Receive, early: list[Message]) -> None:
-    """Read on behalf of the application: only who reads is told that the caller has hung up."""
-    while (message := await receive())["type"] != "http.disconnect":
-        early.append(message)
-
-
-def _again(early: list[Message], receive: Receive) -> Receive:
-    messages = iter(early)
-
-    async def replay() -> Message:
-        return next(messages, None) or await receive()
-
-    return replay
 
 
 def _stopping() -> Problem:

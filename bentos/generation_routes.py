@@ -4,7 +4,7 @@
     GET /watch       first what the engine is, and then every second what it does, until the caller hangs up
     GET /stats       what it does now
 
-Hanging up cancels. A full queue is 503 with `Retry-After`; errors are problem documents.
+Hanging up cancels. A full queue is 429 with `Retry-After`; errors are problem documents.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from rag.models.engine import Engine, Generation, GenerationRequest, Piece
 
 MEDIA_TYPE: Final = "application/x-ndjson"
 STATS_SECONDS: Final = 1.0
+_TOGETHER_SECONDS: Final = 0.08  # three tokens of a fast engine; each line costs both processes as much as a token
 
 
 async def _engine(request: Request) -> Engine:
@@ -78,10 +79,19 @@ def create_app(opening: Future[Engine], draining: Draining) -> FastAPI:
 
 
 async def _lines(generation: Generation) -> AsyncGenerator[str, None]:
+    """The first token at once, and then what came within some hundredths of a second together."""
+    clock = asyncio.get_running_loop().time
+    due, text, tokens = clock(), "", 0
     async for event in generation:
         if isinstance(event, Piece):
-            yield _line({"text": event.text, "tokens": event.tokens})
-        else:
+            text, tokens = text + event.text, event.tokens
+            if clock() < due:
+                continue
+            due = clock() + _TOGETHER_SECONDS
+        if text:
+            yield _line({"text": text, "tokens": tokens})
+            text = ""
+        if not isinstance(event, Piece):
             yield _line({"finished": asdict(event)})
 
 

@@ -25,6 +25,7 @@ from rag.errors import (
     ConfigurationError,
     ConsentNeeded,
     ConsentOutdated,
+    Full,
     ModelError,
     NotAllowed,
     NotFound,
@@ -44,6 +45,7 @@ _STATUS: tuple[tuple[type[BankSightError], int], ...] = (
     (NotSignedIn, 401),
     (NotAllowed, 403),
     (ConsentOutdated, 409),
+    (Full, 429),  # not 503, which a proxy takes for a broken node: when all are full it would have none left
     (Busy, 503),
     (StorageUnavailable, 503),
     (ModelError, 503),
@@ -132,7 +134,7 @@ def _from_banksight(error: BankSightError) -> Problem:
     if isinstance(error, UploadRejected):
         status = error.status
     wait = error.retry_after if isinstance(error, Busy) else _RETRY_SECONDS
-    headers = {"Retry-After": str(wait)} if status == 503 else {}
+    headers = {"Retry-After": str(wait)} if status in (429, 503) else {}
     if isinstance(error, NotSignedIn):
         wrong = ', error="invalid_token"' if error.presented else ""  # RFC 6750, 3: only where one was sent
         headers = {"WWW-Authenticate": f'Bearer realm="BankSight"{wrong}'}

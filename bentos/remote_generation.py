@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
-from rag.errors import Busy, ModelError, QuestionError
+from rag.errors import Busy, Full, ModelError, QuestionError
 from rag.models.engine import EngineStats, FinishReason, GenerationRequest, Usage
 from rag.models.engines.remote import RemoteEngine, RemoteGeneration
 from rag.operations.tracing import client_span, outgoing
@@ -216,9 +216,10 @@ async def _answer(client: httpx.AsyncClient, method: str, path: str, body: objec
         detail, code = str(problem.get("detail")), problem.get("code", problem.get("type", ""))
     finally:
         await response.aclose()
-    if str(code).endswith(":busy"):
+    if str(code).endswith((":busy", ":full")):
         asked = response.headers.get("retry-after", "")
-        raise Busy(detail, int(asked) if asked.isdecimal() else 1)
+        kind = Full if response.status_code == httpx.codes.TOO_MANY_REQUESTS else Busy
+        raise kind(detail, int(asked) if asked.isdecimal() else 1)
     raise ModelError(detail)
 
 

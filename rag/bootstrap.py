@@ -14,6 +14,7 @@ from typing import Literal
 
 from rag.domain import Document, DocumentOutcome, DocumentPage, IngestReport, Principal, SearchFilter
 from rag.errors import Busy, ConfigurationError, IndexMismatch, NotAllowed, NotFound
+from rag.governance.access import LiveDocuments
 from rag.governance.audit_lines import digest
 from rag.governance.exporting import PersonalData, open_personal_data
 from rag.governance.identity import Authentication, local_principal, open_authentication
@@ -37,6 +38,7 @@ from rag.query.entailment import LLMEntailment
 from rag.query.patience import patient
 from rag.query.pipeline import QueryPipeline
 from rag.query.prompting import read_templates, use_templates
+from rag.query.remembering import RememberedPages
 from rag.query.retrieval import Searcher
 from rag.query.similarity import SentenceVectors
 from rag.settings import Settings
@@ -367,8 +369,8 @@ def _open_pipeline(
         embedding=sentences,
         catalog=stores.catalog,
         settings=settings,
-        page=stores.registry.page,
-        live=stores.registry.live,
+        page=RememberedPages(stores.registry.page, lambda: stores.catalog.snapshot).page,
+        live=LiveDocuments(stores.registry),
         words_only_since=searcher.words_only_since,
         entailment=LLMEntailment(engines[0]) if settings.verification.judge == "engine" else None,
     )

@@ -17,6 +17,7 @@ BankSightError
 │   └── ConsentNeeded       ... they have not agreed to a purpose
 ├── ConsentOutdated         the user: they agree to a text that is no longer the one that holds
 └── Busy                    nobody: try again in `retry_after` seconds
+    └── Full                ... all places are taken; the service itself is well
 """
 
 from __future__ import annotations
@@ -112,6 +113,16 @@ class Busy(BankSightError):
     def __init__(self, message: str, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class Full(Busy):
+    """All places are taken, or this caller's share of them is. `code` says which."""
+
+    code = "full"
+
+    def __init__(self, message: str, retry_after: int = 1, code: str = "full") -> None:
+        super().__init__(message, retry_after)
+        self.code = code
 
 
 class NotSignedIn(BankSightError):

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rag.domain import Answer, Principal
-from rag.errors import BankSightError
+from rag.errors import BankSightError, Full
 from rag.governance.audit_lines import Kind, Record, audit_keys, digest
 from rag.governance.audit_reading import records_of
 from rag.governance.audit_writer import AuditWriter, places_of
@@ -123,14 +123,18 @@ class RecordedAnswers:
         writer = self._receipts.writer
         receipt_id = writer.new_id()
         who = await asyncio.to_thread(self._receipts.subjects.of, principal)
-        asked = asyncio.wrap_future(
-            writer.append("question", who.pseudonym, _question(request, principal, who, receipt_id), receipt_id)
-        )
+        asked: asyncio.Future[str] | None = None
+
+        def recorded() -> asyncio.Future[str]:
+            body = _question(request, principal, who, receipt_id)
+            return asyncio.wrap_future(writer.append("question", who.pseudonym, body, receipt_id))
+
         read: dict[str, Any] = {}
         ending: dict[str, Any] = {"status": "broken_off"}
         try:
             async with aclosing(self.inner.stream(request, principal)) as events:
                 async for event in events:
+                    asked = asked or recorded()
                     await asked
                     if isinstance(event, StageFinished) and event.stage in _READ:
                         read |= event.detail
@@ -143,10 +147,12 @@ class RecordedAnswers:
                     yield Completed(replace(event.answer, receipt_id=receipt_id))
                     return
         except BankSightError as error:
-            ending = ending and {"status": "failed", "reason": error.code}
+            turned_away = asked is None and isinstance(error, Full)  # at the door: nothing was done for anybody
+            ending = {} if turned_away else ending and {"status": "failed", "reason": error.code}
             raise
         finally:
             if ending:  # nobody waits for this one: what it is about has ended
+                asked = asked or recorded()
                 writer.append("answer", who.pseudonym, ending, receipt_id)
                 asked.cancel()
 

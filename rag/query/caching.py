@@ -12,8 +12,9 @@ from datetime import UTC, date, datetime
 from typing import Any, Final, Literal, Protocol
 
 from rag.domain import Answer, Document, Principal, SearchFilter
-from rag.errors import BankSightError, QuestionError
+from rag.errors import BankSightError, Full, QuestionError
 from rag.governance import privacy
+from rag.governance.access import LiveDocuments
 from rag.ingestion.run import Stores
 from rag.operations.telemetry import cache_asked, cache_hit, cache_rejected
 from rag.query.canonical import canonical_question
@@ -262,6 +263,8 @@ class CachedAnswers:
                     if not isinstance(event, DraftWritten):
                         told.append(event)
                     yield event
+        except Full:
+            raise  # it `died`: the next who waits may still find a place
         except Exception:
             outcome = "alone"  # whoever waits may have better luck, but not one after the other
             raise
@@ -329,7 +332,7 @@ def open_cached_answers(
         sealer=Sealer(cache_secret(chosen.secret.get_secret_value(), settings.data_dir)),
         shared=SharedAnswers(redis, chosen.flight_seconds) if redis else None,
         corpus=corpus or stores.catalog,
-        versions=stores.registry.live,
+        versions=LiveDocuments(stores.registry),
         conditions=conditions_of(settings, encoder),
         patience_seconds=settings.server.deadline_seconds,
     )

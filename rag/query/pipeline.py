@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Final, Literal, Protocol
+from functools import partial
+from typing import Final, Literal, Protocol
 
 from llama_index.core.llms import LLM
 
 from rag.domain import Answer, AnswerStatus, Citation, Passage, Principal, SearchFilter, SentenceCheck
 from rag.governance.access import REVOKED, Live, may_read_all, still_readable
+from rag.operations import turns
 from rag.query import injection, patience
 from rag.query.citations import Citations
 from rag.query.cutting import cut, estimate_tokens
@@ -36,7 +36,7 @@ from rag.query.questions import clean_question
 from rag.query.refusal import AnswerabilityModel, refusal_text, shipped_model
 from rag.query.rewriting import stand_alone
 from rag.query.routing import escalation_topic
-from rag.query.run import Reply, Run, Standing
+from rag.query.run import Reply, Run, Standing, describe
 from rag.query.scope import OFF_TOPIC_REPLY, shipped_scope_model
 from rag.query.selecting import Candidate, rank_sentences, read_passages
 from rag.query.signals import Signals, measure, rarity_from
@@ -130,9 +130,10 @@ class QueryPipeline:
         A piece is released once it is verified, after the citations that it uses. Closing the stream stops the work
         at the next stage or sentence.
         """
-        run = Run(request, principal, await asyncio.to_thread(lambda: self._catalog.snapshot))
-        run.question = await run.work("check", clean_question, request.question, self._settings.question.max_characters)
-        reply = await run.work("check", self._at_once, run)
+        run = Run(request, principal)
+        reply = await run.work("check", self._begin, run)
+        if reply is None and (waited := await turns.turn()):
+            run.add("queue", waited)
         yield run.finished("check")
         if reply:
             yield run.release(reply.text)
@@ -143,10 +144,9 @@ class QueryPipeline:
         yield run.finished("rewrite", searched_question=run.searched, by=by)
 
         run.passages = await run.work("retrieve", self._search, run.searched, principal, request.narrow)
-        yield run.finished("retrieve", passages=[_shown(each) for each in run.passages])
+        yield run.finished("retrieve", passages=[describe(each) for each in run.passages])
 
-        evidence, run.confidence = await run.work("decide", self._decide, run.searched, run.passages)
-        reply = await run.work("decide", self._declined, run, evidence)
+        evidence, reply = await run.work("decide", self._weighed, run)
         yield run.finished("decide", confidence=round(run.confidence, 4), answerable=reply is None)
         if reply:
             yield run.release(reply.text)
@@ -167,7 +167,7 @@ class QueryPipeline:
             run.attempted(attempt)
             yield run.finished("generate", engine=attempt.writer.name, trouble=run.trouble)
         withheld = sum(1 for each in run.checks if not each.supported)
-        read = [_shown(each.passage) for each in shown]
+        read = [describe(each.passage) for each in shown]
         yield run.finished("verify", withheld=withheld, unknown_markers=run.unknown_markers, read=read)
 
         if not run.pieces:
@@ -183,7 +183,7 @@ class QueryPipeline:
 
         Raises `QuestionError`. Blocks.
         """
-        run = Run(request, principal, snapshot=0)
+        run = Run(request, principal)
         run.question = clean_question(request.question, self._settings.question.max_characters)
         if self._at_once(run):
             return None
@@ -191,6 +191,12 @@ class QueryPipeline:
         if self._rewriter and may_owe(run.asked, run.history, searched):
             return None
         return Standing(run.question, searched)
+
+    def _begin(self, run: Run) -> Reply | None:
+        """Read snapshot and question; the reply to what is answered at once. Raises `QuestionError`."""
+        run.snapshot = self._catalog.snapshot
+        run.question = clean_question(run.request.question, self._settings.question.max_characters)
+        return self._at_once(run)
 
     def _at_once(self, run: Run) -> Reply | None:
         """The reply to what needs a person, is small talk or gives nothing but orders; no document is looked at."""
@@ -204,6 +210,11 @@ class QueryPipeline:
         if self.screened:
             run.asked, run.history = injection.screen_question(run.question, run.request.history)
         return None if run.asked else Reply(injection.ONLY_ORDERS, "refused", "only_orders")
+
+    def _weighed(self, run: Run) -> tuple[list[Evidence], Reply | None]:
+        """The evidence, and the reply where it is none."""
+        evidence, run.confidence = self._decide(run.searched, run.passages)
+        return evidence, self._declined(run, evidence)
 
     def _declined(self, run: Run, evidence: Sequence[Evidence]) -> Reply | None:
         """The reply to what is off topic, or has no answer in the documents."""
@@ -291,19 +302,20 @@ class QueryPipeline:
             return
         mode: Mode = "verbatim" if run.writer and run.writer.name in _VERBATIM_ENGINES else "overlap"
         began = time.perf_counter()
-        async with aclosing(self._verification.verdicts(statement, evidence, mode)) as verdicts:
+        last = partial(self._unless_revoked, evidence, run)
+        async with aclosing(self._verification.verdicts(statement, evidence, mode, last)) as verdicts:
             async for sentence, verdict in verdicts:
                 run.add("verify", time.perf_counter() - began)
-                open_still = await asyncio.to_thread(self._may_read, evidence, run)
-                decided = verdict if open_still else replace(verdict, supported=False, reason=REVOKED)
-                for event in self._judged(sentence, decided, evidence, citations, run):
+                for event in self._judged(sentence, verdict, evidence, citations, run):
                     yield event
                 began = time.perf_counter()
 
-    def _may_read(self, evidence: Sequence[Evidence], run: Run) -> bool:
-        """Whether all that the engine read is still open to whoever asks: a label may have come meanwhile."""
+    def _unless_revoked(self, evidence: Sequence[Evidence], run: Run, verdict: Verdict) -> Verdict:
+        """The verdict, where all that the engine read is still open to the asker: a label may have come meanwhile."""
         read = {each.passage.document_id for each in evidence}
-        return self._live is None or may_read_all(read, run.principal, self._live)
+        if self._live is None or may_read_all(read, run.principal, self._live):
+            return verdict
+        return replace(verdict, supported=False, reason=REVOKED)
 
     def _judged(
         self,
@@ -368,17 +380,3 @@ def _outcome(run: Run, withheld: int) -> tuple[AnswerStatus, str]:
     if run.broke_off:
         return "partial", "broken_off"
     return ("partial", "sentences_withheld") if withheld else ("answered", "")
-
-
-def _shown(passage: Passage) -> dict[str, Any]:
-    """What the retrieve stage shows of a passage: where it is and its digest, not what it says."""
-    return {
-        "chunk_id": passage.chunk_id,
-        "sha256": hashlib.sha256(passage.text.encode("utf-8", "surrogatepass")).hexdigest(),
-        "document_id": passage.document_id,
-        "title": passage.title,
-        "section": passage.section,
-        "page": passage.page,
-        "page_label": passage.page_label,
-        "score": round(passage.score, 4),
-    }

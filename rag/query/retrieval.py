@@ -11,7 +11,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from rag.domain import Passage, Principal, SearchFilter
-from rag.governance.access import still_readable
+from rag.governance.access import LiveDocuments, still_readable
 from rag.models.embedding import MiniLM
 from rag.models.microbatching import Microbatcher
 from rag.query.figures import where_it_stands
@@ -87,6 +87,7 @@ class Searcher:
         self._lexical = lexical
         self._catalog = catalog
         self._registry = registry
+        self._live = LiveDocuments(registry)
         self._settings = settings
         self._own_weights = {name: collection.dense_weight for name, collection in collections.items()}
         self._known_vectors: Remembered[Vector] = Remembered(_VECTORS)
@@ -131,7 +132,7 @@ class Searcher:
             candidates = self._described(self._candidates(asked, vector, hits), asked.question)
             scores = fused(candidates, self._settings.name_weight)
             passages = self._passages(candidates, scores, asked.top_k)
-            found.append(still_readable(passages, asked.principal, self._registry.live))
+            found.append(still_readable(passages, asked.principal, self._live))
         return found
 
     def _near(self, together: Sequence[_Asked], vectors: Vector) -> list[list[Hit]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class Run:
 
     request: AskRequest
     principal: Principal
-    snapshot: int
+    snapshot: int = 0
     question: str = ""
     asked: str = ""  # the question without orders to a model
     history: tuple[Turn, ...] = ()  # ... and what was said before, likewise
@@ -122,3 +123,17 @@ class Run:
         self.pieces.append(text if self.pieces else text.lstrip())
         self.timings.setdefault("first_sentence", time.perf_counter() - self.began)
         return SentenceReleased(len(self.pieces) - 1, self.pieces[-1])
+
+
+def describe(passage: Passage) -> dict[str, Any]:
+    """What the stages show of a passage: where it is and its digest, not what it says."""
+    return {
+        "chunk_id": passage.chunk_id,
+        "sha256": hashlib.sha256(passage.text.encode("utf-8", "surrogatepass")).hexdigest(),
+        "document_id": passage.document_id,
+        "title": passage.title,
+        "section": passage.section,
+        "page": passage.page,
+        "page_label": passage.page_label,
+        "score": round(passage.score, 4),
+    }

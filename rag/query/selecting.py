@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Literal
 
 from rag.query.asked import Asked, answers_type, mentions, periods, read_question
@@ -130,21 +131,27 @@ def leans_back(words: str) -> bool:
 
 
 def _candidates(number: int, reading: Reading) -> list[Candidate]:
-    found = []
-    for position, segment in enumerate(reading.segments):
-        words = single_line(reading.words(segment))
+    return [replace(each, number=number) for each in _pieces(reading.passage.text)]
+
+
+@lru_cache(maxsize=512)  # the decision, the prompt and the next question look at the same passages
+def _pieces(text: str) -> tuple[Candidate, ...]:
+    """The candidates of a passage with this text, as those of number 0."""
+    found, reading = [], segments(text)
+    for position, segment in enumerate(reading):
+        words = single_line(text[segment.start : segment.end])
         if _quotable(segment, words):
-            said = single_line(f"{_led_in(reading, segment)} {words}")
-            titles = " ".join(reading.passage.text[each.start : each.end] for each in segment.titles)
-            found.append(Candidate(number, position, segment, words, said, single_line(f"{titles} {said}")))
-    return found
+            said = single_line(f"{_led_in(text, reading, segment)} {words}")
+            titles = " ".join(text[each.start : each.end] for each in segment.titles)
+            found.append(Candidate(0, position, segment, words, said, single_line(f"{titles} {said}")))
+    return tuple(found)
 
 
-def _led_in(reading: Reading, segment: Segment) -> str:
+def _led_in(text: str, reading: Sequence[Segment], segment: Segment) -> str:
     """What stands before an item or a row and gives it its sense: what leads into it, the head of its group."""
-    text = reading.passage.text
     if segment.lead is not None:
-        before = reading.words(reading.segments[segment.lead])
+        lead = reading[segment.lead]
+        before = text[lead.start : lead.end]
     else:
         before = text[segment.header.start : segment.header.end].split("\n", 1)[0] if segment.header else ""
     return f"{before} {text[segment.group.start : segment.group.end]}" if segment.group else before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from rag.query.entailment import Entailment
 from rag.query.evidence import Evidence
@@ -22,14 +22,30 @@ class Verification:
         self._entailment = entailment
 
     async def verdicts(
-        self, statement: Statement, evidence: Sequence[Evidence], mode: Mode
+        self,
+        statement: Statement,
+        evidence: Sequence[Evidence],
+        mode: Mode,
+        last: Callable[[Verdict], Verdict] = lambda verdict: verdict,
     ) -> AsyncGenerator[tuple[Statement, Verdict], None]:
-        """Each sentence of the statement with its verdict; a verbatim quotation stays whole."""
+        """Each sentence of the statement with its verdict, over which `last`, which may block, has the last word.
+
+        A verbatim quotation stays whole.
+        """
         for sentence in [statement] if mode == "verbatim" else sentences_of(statement):
-            verdict = await asyncio.to_thread(judge, sentence, evidence, mode, self._check)
-            if mode == "overlap" and verdict.supported and self._entailment is not None:
-                verdict = await self._judged(sentence, evidence, verdict, self._entailment)
+            if mode == "verbatim" or self._entailment is None:  # all in one thread: each change costs
+                verdict = await asyncio.to_thread(self._decided, sentence, evidence, mode, last)
+            else:
+                verdict = await asyncio.to_thread(judge, sentence, evidence, mode, self._check)
+                if verdict.supported:
+                    verdict = await self._judged(sentence, evidence, verdict, self._entailment)
+                verdict = await asyncio.to_thread(last, verdict)
             yield sentence, verdict
+
+    def _decided(
+        self, sentence: Statement, evidence: Sequence[Evidence], mode: Mode, last: Callable[[Verdict], Verdict]
+    ) -> Verdict:
+        return last(judge(sentence, evidence, mode, self._check))
 
     async def _judged(
         self, sentence: Statement, evidence: Sequence[Evidence], verdict: Verdict, entailment: Entailment

@@ -13,10 +13,11 @@ import pytest
 
 from rag.bootstrap import Workspace, open_workspace
 from rag.domain import Answer, Principal, SearchFilter
-from rag.errors import NotFound, QuestionError, StorageUnavailable
+from rag.errors import Full, NotFound, QuestionError, StorageUnavailable
 from rag.governance.audit_lines import audit_keys
 from rag.governance.audit_verifying import verify
 from rag.governance.replaying import replay
+from rag.operations import turns
 from rag.query.events import AskRequest, SentenceReleased, Turn
 from rag.settings import load_settings
 
@@ -103,6 +104,26 @@ def test_a_question_that_fails_is_recorded_as_failed(workspace: Workspace) -> No
     lines = trail(workspace).removeprefix(before).splitlines()
     ends = [json.loads(line)["record"]["body"] for line in lines]
     assert [each.get("status") for each in ends].count("failed") == 2
+
+
+def test_who_is_turned_away_at_the_door_has_no_receipt_and_what_is_known_passes_it(workspace: Workspace) -> None:
+    came = []
+
+    async def door() -> None:
+        came.append(1)
+        raise Full("all places are taken")
+
+    ask(workspace, QUESTION)
+    before = trail(workspace)
+    with turns.kept_by(door):
+        assert ask(workspace, QUESTION).cached
+        assert ask(workspace, "Somebody stole my card, what do I do?").status == "escalated"
+        known = trail(workspace)
+        assert came == []
+        with pytest.raises(Full):
+            ask(workspace, QUESTION, fresh=True)
+    assert len(known.removeprefix(before).splitlines()) == 4
+    assert (trail(workspace), came) == (known, [1])
 
 
 def test_an_answer_that_nobody_waits_for_any_more_is_recorded_as_broken_off(workspace: Workspace) -> None:

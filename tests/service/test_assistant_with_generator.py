@@ -87,7 +87,7 @@ async def test_of_many_streams_at_the_same_time_none_is_dropped_and_every_text_i
     assert 'llm_engine_ended_total{engine="simulated",outcome="completed"}' in metrics
 
 
-async def test_a_full_queue_is_503_with_the_time_to_come_back(begin: Any) -> None:
+async def test_a_full_queue_is_429_with_the_time_to_come_back(begin: Any) -> None:
     server = await asyncio.to_thread(begin, slots=1, queue_limit=0, tokens_per_second=1)
     async with client() as caller:
         asking = asyncio.create_task(stream(caller, server.url))
@@ -95,8 +95,8 @@ async def test_a_full_queue_is_503_with_the_time_to_come_back(begin: Any) -> Non
         refused = await caller.post(f"{server.url}/v1/ask", json=ASKED)
         asking.cancel()
         await until_running(caller, server, 0)
-    assert refused.status_code == 503
-    assert refused.json()["type"].endswith(":busy")
+    assert refused.status_code == 429
+    assert refused.json()["type"].endswith(":full")
     assert int(refused.headers["retry-after"]) > 1
 
 

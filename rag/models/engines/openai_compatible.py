@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -11,7 +14,7 @@ from weakref import WeakKeyDictionary
 import httpx2
 from openai import APIStatusError, APITimeoutError, AsyncOpenAI, OpenAIError, omit
 
-from rag.errors import Busy, QuestionError
+from rag.errors import Busy, Full, QuestionError
 from rag.models.engine import EngineStats, FinishReason, GenerationRequest, Piece, Usage
 from rag.models.engines.remote import RemoteEngine, RemoteGeneration
 from rag.models.engines.streamed_text import StreamedText
@@ -19,7 +22,10 @@ from rag.models.engines.streamed_text import StreamedText
 _BYTES_PER_TOKEN: Final = 4  # of English, in the tokenisers of today's models; the server's own is not known here
 _TEMPLATE_TOKENS: Final = 8  # that a chat template puts around one message
 _LONGEST_PAUSE: Final = 60  # seconds; what a server asks for beyond it is not passed on
-_BUSY: Final = (429, 503)
+_END: Final = "[DONE]"
+_READ_UP_SECONDS: Final = 0.5
+_FULL: Final = 429
+_BUSY: Final = (_FULL, 503)
 _NOT_THE_DIALECT: Final = (ValueError, TypeError, AttributeError, LookupError)  # what the client raises for garbage
 
 
@@ -67,7 +73,7 @@ class OpenAICompatibleEngine(RemoteEngine):
         if tokens + request.decoding.max_tokens > self.context_window:
             raise QuestionError(f"the prompt has about {tokens} tokens, too many for a window of {self.context_window}")
         if len(self._open) >= self._server.queue_limit:
-            raise Busy("too many questions wait for the language model; try again in a moment")
+            raise Full("too many questions wait for the language model; try again in a moment")
         return self._begin(request, tokens)
 
     def stats(self) -> EngineStats:
@@ -110,7 +116,8 @@ class OpenAICompatibleEngine(RemoteEngine):
             return "deadline", f"{where} was too slow: no token in time, or not finished in time"
         except APIStatusError as error:
             if error.status_code in _BUSY:
-                raise Busy("the language model is busy; try again in a moment", _pause(error.response)) from None
+                kind = Full if error.status_code == _FULL else Busy
+                raise kind("the language model is busy; try again in a moment", _pause(error.response)) from None
             what = "the key LLM_API_KEY" if error.status_code in (401, 403) else "base_url, model and context_window"
             return "failed", f"{where} answered with status {error.status_code}; check {what}"
         except (OpenAIError, httpx2.HTTPError):
@@ -122,19 +129,29 @@ class OpenAICompatibleEngine(RemoteEngine):
         request, why = generation.request, None
         received: list[str] = []
         text = StreamedText(lambda numbers: "".join(received[each] for each in numbers), request.decoding.stop)
-        async with asyncio.timeout(request.token_deadline_seconds) as patience:
-            async with await self._client().chat.completions.create(**self._body(request)) as chunks:
-                async for chunk in chunks:
-                    for choice in chunk.choices[:1]:
-                        if choice.delta.content:
-                            received.append(choice.delta.content)
-                            generation.say(text.add(len(received) - 1))
-                            patience.reschedule(generation.loop.time() + request.token_deadline_seconds)
-                        why = choice.finish_reason or why
-                    if chunk.usage is not None:
-                        generation.usage = _usage(chunk.usage)
-                    if text.stopped:  # not every server keeps the stop string back, and some do not stop
-                        return "stop", ""
+        send = self._client().chat.completions.with_streaming_response.create
+        async with asyncio.timeout(request.token_deadline_seconds) as patience, send(**self._body(request)) as response:
+            lines = response.iter_lines()
+            async for line in lines:
+                name, _, data = line.partition(":")
+                if name != "data":
+                    continue
+                if data.strip() == _END:
+                    await _read_up(lines)
+                    break
+                chunk = json.loads(data)  # the client's own objects would cost ten times as much for each token
+                if "error" in chunk:
+                    return "failed", f"the language model's server at {self._server.base_url} failed; look at its log"
+                for choice in (chunk.get("choices") or [])[:1]:
+                    if content := (choice.get("delta") or {}).get("content"):
+                        received.append(content)
+                        generation.say(text.add(len(received) - 1))
+                        patience.reschedule(generation.loop.time() + request.token_deadline_seconds)
+                    why = choice.get("finish_reason") or why
+                if counted := chunk.get("usage"):
+                    generation.usage = _usage(counted)
+                if text.stopped:  # not every server keeps the stop string back, and some do not stop
+                    return "stop", ""
         if why is None:
             return "failed", f"the language model's server at {self._server.base_url} broke off; look at its log"
         if rest := text.flush():
@@ -156,10 +173,17 @@ class OpenAICompatibleEngine(RemoteEngine):
         }
 
 
-def _usage(counted: Any) -> Usage:
-    details = getattr(counted, "prompt_tokens_details", None)
-    cached = getattr(details, "cached_tokens", None) or 0
-    return Usage(int(counted.prompt_tokens), int(cached), int(counted.completion_tokens))
+async def _read_up(lines: AsyncIterator[str]) -> None:
+    """Read what is left after the last event, so that the connection can be used again."""
+    with suppress(TimeoutError, httpx2.HTTPError):
+        async with asyncio.timeout(_READ_UP_SECONDS):
+            async for _ in lines:
+                pass
+
+
+def _usage(counted: dict[str, Any]) -> Usage:
+    cached = (counted.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    return Usage(int(counted["prompt_tokens"]), int(cached), int(counted["completion_tokens"]))
 
 
 def _pause(response: httpx2.Response) -> int:

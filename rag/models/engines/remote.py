@@ -36,6 +36,13 @@ class RemoteGeneration:
     async def __aiter__(self) -> AsyncIterator[Piece | Finished]:
         while True:
             event = await self.events.get()
+            while isinstance(event, Piece) and not self.events.empty():  # what came meanwhile goes together
+                following = self.events.get_nowait()
+                if isinstance(following, Piece):
+                    event = Piece(event.text + following.text, following.tokens)
+                    continue
+                yield event
+                event = following
             if isinstance(event, Busy):
                 raise event
             yield event

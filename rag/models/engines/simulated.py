@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Literal
 
-from rag.errors import Busy, ModelError, QuestionError
+from rag.errors import Full, ModelError, QuestionError
 from rag.models.engine import (
     EngineStats,
     Finished,
@@ -133,7 +133,7 @@ class SimulatedEngine:
         if tokens + request.decoding.max_tokens > self.context_window:
             raise QuestionError(f"the prompt has {tokens} tokens, too many for a window of {self.context_window}")
         if len(self._open) >= self._slots + self._queue_limit:
-            raise Busy("the engine's queue is full; try again in a moment", retry_after=self._patience())
+            raise Full("the engine's queue is full; try again in a moment", retry_after=self._patience())
         if not self._open:
             self._free = asyncio.Semaphore(self._slots)  # it belongs to one event loop, and this may be another one
         fault = self._draw()

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from functools import lru_cache
 from itertools import islice
 
-from rag.errors import Busy, ModelError, QuestionError
+from rag.errors import Full, ModelError, QuestionError
 from rag.models.engine import EngineStats, FinishReason, GenerationRequest
 from rag.models.engines.loading import LoadedModel
 from rag.models.engines.ticket import Ticket
@@ -57,7 +57,7 @@ class TokenEngine(ABC):
             if self._not_running:
                 raise ModelError(self._not_running)
             if len(self._open) >= self.slots + self.queue_limit:
-                raise Busy("the engine's queue is full; try again in a moment", retry_after=2)
+                raise Full("the engine's queue is full; try again in a moment", retry_after=2)
             ticket = Ticket(request, prompt, self.loaded.end_tokens, self.loaded.decode, self._account)
             self._open.add(ticket)
         self._accept(ticket)

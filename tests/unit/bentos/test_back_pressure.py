@@ -12,21 +12,22 @@ import httpx
 import pytest
 from fastapi import Request
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from bentos.admission import BodyLimit
 from bentos.back_pressure import BackPressure, estimated_tokens, retry_after
 from bentos.draining import Draining
-from bentos.problems import Problem
+from bentos.problems import Problem, respond
 from rag.domain import Principal
-from rag.operations import deadline
+from rag.errors import Full
+from rag.operations import deadline, turns
 from rag.operations.limits import note_tokens
 from rag.settings import Settings
 
 
 class Application:
-    """Answers when it is told to, with the body and what is left of the deadline."""
+    """Takes a place, except for what it "knows", and answers when it is told to, with the body."""
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
@@ -34,16 +35,21 @@ class Application:
         self.left: list[float] = []
         self.tokens = 0
         routes = [Route(path, self._answer, methods=["GET", "POST"]) for path in ("/v1/ask", "/v1/search", "/health")]
-        self.app = Starlette(routes=routes)
+        self.app = Starlette(routes=routes, exception_handlers={Full: self._refuse})
 
     async def _answer(self, request: Request) -> PlainTextResponse:
+        body = (await request.body()).decode()
+        if body != "known":
+            await turns.turn()
         self.begun.append(request.headers.get("x-person", ""))
         self.left.append(deadline.remaining(1e9))
-        body = (await request.body()).decode()
         note_tokens(self.tokens)
-        if request.url.path != "/health":
+        if request.url.path != "/health" and body != "known":
             await self.release.wait()
         return PlainTextResponse(body)
+
+    async def _refuse(self, request: Request, error: Exception) -> Response:
+        return respond(error, request)
 
 
 async def _identify(request: Request) -> Principal:
@@ -118,19 +124,35 @@ async def test_full_system_and_a_greedy_caller_are_429_for_their_own_reasons_wit
     assert inner.begun == ["a", "b"]
 
 
-async def test_body_of_a_refused_question_is_not_read(inner: Application, door: Callable[..., Any]) -> None:
+async def test_what_is_known_is_answered_while_every_place_is_taken(
+    inner: Application, door: Callable[..., Any]
+) -> None:
     made = door(slots=1, queue=0)
     first = _ask(made.client, "a")
     await _until(lambda: made.door.queue.running == 1)
+    known = await made.client.post("/v1/ask", content=b"known", headers={"x-person": "b"})
+    new = await _ask(made.client, "b")
+    inner.release.set()
+    assert (known.status_code, known.text, new.status_code, (await first).status_code) == (200, "known", 429, 200)
+
+
+async def test_body_is_not_read_where_too_many_questions_have_no_place_yet(door: Callable[..., Any]) -> None:
+    made = door(server={"max_concurrency": 1})
+    unread = asyncio.Event()
     read = []
+
+    async def stuck() -> Any:
+        await unread.wait()
+        yield b"question"
 
     async def body() -> Any:
         read.append(1)
         yield b"question"
 
+    first = asyncio.create_task(made.client.post("/v1/ask", content=stuck(), headers={"x-person": "a"}))
+    await _until(lambda: made.door._questions == 1)
     refused = await made.client.post("/v1/ask", content=body(), headers={"x-person": "b"})
-    inner.release.set()
-    await first
+    first.cancel()
     assert (refused.status_code, read) == (429, [])
 
 
@@ -158,7 +180,7 @@ async def test_who_waits_too_long_is_told_to_come_back(inner: Application, door:
     assert (late.status_code, "retry-after" in late.headers, inner.begun) == (429, True, ["a"])
 
 
-async def test_oversized_body_is_refused_while_it_waits(inner: Application, door: Callable[..., Any]) -> None:
+async def test_oversized_body_is_refused_without_a_place(inner: Application, door: Callable[..., Any]) -> None:
     made = door(slots=1)
     first = _ask(made.client, "a")
     await _until(lambda: made.door.queue.running == 1)

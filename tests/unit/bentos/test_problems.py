@@ -15,6 +15,7 @@ from rag.errors import (
     BankSightError,
     Busy,
     ConfigurationError,
+    Full,
     IndexMismatch,
     ModelError,
     NotFound,
@@ -38,6 +39,7 @@ def client() -> TestClient:
         "question": QuestionError("too long"),
         "missing": NotFound("gone"),
         "busy": Busy("wait", retry_after=7),
+        "full": Full("wait", retry_after=7),
         "secret": RuntimeError("password=hunter2"),
     }
 
@@ -61,6 +63,7 @@ def client() -> TestClient:
         (UploadRejected("x", 415), 415),
         (UploadRejected("x", 413), 413),
         (Busy("x"), 503),
+        (Full("x"), 429),
         (StorageUnavailable("x"), 503),
         (ModelError("x"), 503),
         (WeightsRejected("x"), 503),
@@ -88,9 +91,10 @@ def test_problem_document_has_the_members_of_rfc_9457(client: TestClient) -> Non
     }
 
 
-def test_busy_says_when_to_try_again(client: TestClient) -> None:
-    response = client.get("/raise/busy")
-    assert (response.status_code, response.headers["retry-after"]) == (503, "7")
+@pytest.mark.parametrize(("name", "status"), [("busy", 503), ("full", 429)])
+def test_busy_and_full_say_when_to_try_again(client: TestClient, name: str, status: int) -> None:
+    response = client.get(f"/raise/{name}")
+    assert (response.status_code, response.headers["retry-after"]) == (status, "7")
 
 
 def test_unexpected_error_shows_an_incident_id_that_the_log_has_and_nothing_else(
