@@ -36,6 +36,7 @@ from evaluations.load.node import Work
 from evaluations.load.plan import Plan
 from evaluations.load.running import carry_out
 from evaluations.load.showing import verdict
+from evaluations.processor_stages import watched
 from evaluations.runs.machine import machine
 from evaluations.servers import Server, free_ports, posts, running
 from evaluations.timing import table
@@ -45,6 +46,7 @@ _TOKENS_PER_SECOND: Final = 40.0
 _FIRST_SECONDS: Final = 0.1
 _WARM_USERS: Final = 4
 _IDLE_SECONDS: Final = 8
+_STAGES: Final = (12, 1.0, 20.0)  # people, seconds to think, seconds: the load of the look at the stages
 _LIST_SECONDS: Final = 4  # until the proxy has read the list of nodes again
 
 
@@ -74,13 +76,27 @@ def measure(stack: Stack, nodes: int, users: int, think: float, seconds: float, 
     )
 
 
+def stages(stack: Stack, mix: Mix) -> list[tuple[str, ...]]:
+    """Processor milliseconds of an answer of one node by the part of the product that takes them.
+
+    Only a heading where py-spy is not installed. The look itself costs time, so this load is one of its own.
+    """
+    users, think, seconds = _STAGES
+    worker = max(stack.nodes[0].tree(), key=lambda process: process.cpu_times().user)
+    with watched(worker.pid) as shares:
+        done = measure(stack, 1, users, think, seconds, mix)
+    each = 1000 * done.processor["node"] / _answered(done)
+    parts = [(part, f"{share * each:.1f}", f"{share:.0%}") for part, share in shares().items()]
+    return [("part of an answer", "processor ms", "share"), *parts, ("all", f"{each:.1f}", "")]
+
+
 def predicted(measured: Measured, nodes: int, users: int, think: float) -> Outcome:
     """The same by the model, which is told how long a slot was taken: the product gives a slot to the whole pipeline.
 
     What it has to find is how many come, how long they wait for a slot, and how many are turned away.
     """
     found = measured.found
-    outside = next((stage.times.mean for stage in found.stages if stage.name == OUTSIDE), 0.0)
+    outside = sum(stage.times.mean for stage in found.stages if stage.name in (OUTSIDE, "queue"))
     slot = max(0.1, found.whole_made.mean - outside)
     work = Work(0.0, (slot - _FIRST_SECONDS) * _TOKENS_PER_SECOND, own_seconds=0.0)
     card = simulated(_TOKENS_PER_SECOND, _SLOTS, _FIRST_SECONDS)
@@ -141,10 +157,11 @@ def plain_cost(stack: Stack, answers: int, callers: int) -> str:
 
 @click.command()
 @click.option("--plain/--no-plain", default=True, help="Also FastAPI with LlamaIndex's chat engine.")
+@click.option("--stages/--no-stages", "by_stage", default=True, help="Also what part of an answer costs what.")
 @click.option("--nodes", "most", default=3, show_default=True, type=click.IntRange(1, 10), help="Nodes to start.")
 @click.option("--seconds", default=20.0, show_default=True, help="Seconds of each load.")
 @click.option("--load", "loads", multiple=True, default=("3:30:10", "1:16:3"), help="NODES:USERS:THINK, several times.")
-def main(plain: bool, most: int, seconds: float, loads: tuple[str, ...]) -> None:  # noqa: FBT001 - click
+def main(plain: bool, by_stage: bool, most: int, seconds: float, loads: tuple[str, ...]) -> None:  # noqa: FBT001 - click
     """Print what was measured, what the model says, and processor time per answer."""
     rows: list[tuple[str, ...]] = [
         ("nodes, users, think", "", "answers/s", "p50 s", "p95 s", "turned away", "failed", "generate p95 s")
@@ -162,22 +179,34 @@ def main(plain: bool, most: int, seconds: float, loads: tuple[str, ...]) -> None
                 nodes, users = (int(each) for each in given.split(":")[:2])
                 think = float(given.split(":")[2])
                 done = measure(stack, nodes, users, think, seconds, mix)
-                model = predicted(done, nodes, users, think)
-                found = done.found
                 name = f"{nodes}, {users}, {think:g} s"
-                away = found.results.get("busy", 0) / max(1, found.requests)
-                generate = next((each.times.p95 for each in found.stages if each.name == "generate"), 0.0)
-                measured = Outcome(found.answers, found.whole.p50, found.whole.p95, away)
-                rows.append((*_row(name, "measured", measured), str(found.failed), f"{generate:.2f}"))
-                rows.append((*_row("", "model", model), "", ""))
+                rows += _both(name, done, predicted(done, nodes, users, think))
                 costs.append(_cost(name, done))
-                click.echo(f"{name}: {verdict(found)}")
-                for stage in found.stages:
-                    click.echo(f"  {stage.name}: mean {stage.times.mean:.3f} p95 {stage.times.p95:.3f}")
-                click.echo(f"  {found.results} {found.errors}\n")
+                _tell_stages(name, done)
+            if by_stage:
+                click.echo(table(stages(stack, mix)) + "\n")
             if plain:
                 click.echo(plain_cost(stack, 60, 3) + "\n")
     click.echo(table(rows) + "\n\n" + table(costs))
+
+
+def _tell_stages(name: str, done: Measured) -> None:
+    click.echo(f"{name}: {verdict(done.found)}")
+    for stage in done.found.stages:
+        click.echo(f"  {stage.name}: mean {stage.times.mean:.3f} p95 {stage.times.p95:.3f}")
+    click.echo(f"  {done.found.results} {done.found.errors}\n")
+
+
+def _both(name: str, done: Measured, model: Outcome) -> list[tuple[str, ...]]:
+    """The rows of what was measured and of what the model says."""
+    found = done.found
+    away = found.results.get("busy", 0) / max(1, found.requests)
+    generate = next((each.times.p95 for each in found.stages if each.name == "generate"), 0.0)
+    measured = Outcome(found.answers, found.whole.p50, found.whole.p95, away)
+    return [
+        (*_row(name, "measured", measured), str(found.failed), f"{generate:.2f}"),
+        (*_row("", "model", model), "", ""),
+    ]
 
 
 def _row(name: str, what: str, outcome: Outcome) -> tuple[str, ...]:
@@ -192,9 +221,13 @@ def _row(name: str, what: str, outcome: Outcome) -> tuple[str, ...]:
 
 
 def _cost(name: str, done: Measured) -> tuple[str, ...]:
-    answers = max(1, sum(count for result, count in done.found.results.items() if result not in {"busy", "error"}))
+    answers = _answered(done)
     kinds = ("node", "nginx", "chroma", "redis", "llm")
     return (name, *(f"{1000 * done.processor[kind] / answers:.1f}" for kind in kinds), f"{done.load_average:.1f}")
+
+
+def _answered(done: Measured) -> int:
+    return max(1, sum(count for result, count in done.found.results.items() if result not in {"busy", "error"}))
 
 
 if __name__ == "__main__":

@@ -46,12 +46,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where callers call: `url` is what they connect to, `host` the name they ask for."""
+    """Where callers call: `url` is what they connect to, `host` the name they ask for, `key` what they sign in with."""
 
     url: str
     host: str = "localhost"
     path: str = "/v1/ask"
     certificate: str = ""
+    key: str = ""
 
     def client(self) -> httpx.AsyncClient:
         """A client that opens a connection for every call, as a new browser does."""
@@ -61,7 +62,7 @@ class Entry:
         limits = httpx.Limits(max_keepalive_connections=0, max_connections=2000)
         return httpx.AsyncClient(
             base_url=self.url, verify=context, limits=limits, timeout=HANG_SECONDS, trust_env=False,
-            headers={"Host": self.host},
+            headers={"Host": self.host} | ({"Authorization": f"Bearer {self.key}"} if self.key else {}),
         )  # fmt: skip
 
 
