@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from bentos.remote_generation import RemoteGenerator
-from rag.errors import Busy, ModelError
+from rag.errors import Full, ModelError
 from rag.models.engine import Decoding, Finished, GenerationRequest, Piece
 from rag.models.engines.simulated import answer_to
 from rag.query.prompting import Prompt, PromptPassage, build_prompt
@@ -148,12 +148,12 @@ async def test_a_full_queue_makes_the_caller_come_back(
     engine = await asyncio.to_thread(RemoteGenerator, server.url)
     taken = [engine.submit(GenerationRequest(prompt(n))) for n in range(2)]
     await until_open(server, 2)
-    with pytest.raises(Busy) as refused:
+    with pytest.raises(Full) as refused:
         await collected(engine, GenerationRequest(prompt(3)))
     assert refused.value.retry_after > 1
     async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
         answer = await client.post(f"{server.url}/generate", json={"prompt": prompt(3)})
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, str(refused.value.retry_after))
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, str(refused.value.retry_after))
     for each in taken:
         each.cancel()
     await engine.close()
