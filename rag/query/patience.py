@@ -1,7 +1,8 @@
 """Searching while the vector database is down or slow: by words alone, in time, and known as such.
 
 Chroma's client waits for each read, so a server that sends a byte now and then holds it for ever. Here every call has a
-hard deadline, and after a failure nobody waits for Chroma until a trial, every two seconds, succeeds.
+hard deadline, and after a failure nobody waits for Chroma until a trial, one every second, has succeeded. Nobody waits
+for the trial either: it is the call of a question that goes on without its result.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextvars
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from rag.errors import StorageUnavailable
@@ -28,7 +29,7 @@ NOTICE: Final = (
     "The search by meaning is not available right now, so only passages that share words with the question were read."
 )
 _SECONDS: Final = 2.0  # for one call; a healthy server on a network needs 0.02
-_REST_SECONDS: Final = 2.0  # between two trials, each of which costs one question `_SECONDS`
+_REST_SECONDS: Final = 1.0  # between two trials
 _CALLS: Final = 16  # at the same time; those that hang keep their thread until Chroma's own timeout
 
 Result = TypeVar("Result")
@@ -87,8 +88,10 @@ class PatientVectors:
 
     def _tried(self, call: Callable[[], Result]) -> Result | None:
         """The result; None when there is none in time."""
-        if not self._breaker.admits():
+        if self._breaker.is_open:
             self._failed_at = time.perf_counter()
+            if self._breaker.admits():
+                self._try(call)
             return None
         context = contextvars.copy_context()  # traces go on in the thread
         try:
@@ -100,3 +103,15 @@ class PatientVectors:
             return None
         self._breaker.succeeded()
         return result
+
+    def _try(self, call: Callable[[], object]) -> None:
+        """Find out whether Chroma answers in time again. Returns at once."""
+        began = time.perf_counter()
+
+        def judge(tried: Future[object]) -> None:
+            if tried.cancelled() or tried.exception() or time.perf_counter() - began > self._seconds:
+                self._breaker.failed()
+            else:
+                self._breaker.succeeded()
+
+        self._threads.submit(call).add_done_callback(judge)
