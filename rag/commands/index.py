@@ -34,7 +34,7 @@ def check(*, repair: bool, as_json: bool) -> int:
         for name, number in asdict(found).items():
             if number and name not in ("documents", "chunks", "repaired"):
                 click.secho(f"  {number:,} {name.replace('_', ' ')}", fg="yellow")
-        click.echo(_verdict(found.agrees, repair, found.missing_originals))
+        click.echo(_verdict(found.agrees, repair, found.missing_originals or found.damaged_texts))
     return 0 if found.agrees or repair else 1
 
 
@@ -43,4 +43,4 @@ def _verdict(agrees: bool, repair: bool, lost: int) -> str:  # noqa: FBT001
         return "registry, Chroma, lexical index and originals agree"
     if not repair:
         return "they differ; `banksight index check --repair` makes them equal to the registry"
-    return "repaired" + ("; run `banksight ingest` to read lost originals again" if lost else "")
+    return "repaired" + ("; run `banksight ingest` to read again what was lost or damaged" if lost else "")

@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 from connectors.base import Page, SourceDocument
 from rag.ingestion.pauses import Pause, Words, words_of
 from rag.settings import SplittingSettings
+from rag.storage.records import StoredChunk
 
 SECTION_SEPARATOR = " > "
 _SPECIAL_PIECES = 2  # [CLS] and [SEP]
@@ -125,8 +126,17 @@ def split(document: SourceDocument, tokenizer: Tokenizer, settings: SplittingSet
 def indexed_text(node: TextNode) -> str:
     """What is embedded and what the lexical index reads: title, section and table header in front of the text."""
     known = node.metadata
-    prefix = _prefix(known["title"], known["section"], known.get("header", ""))
-    return f"{prefix}\n{node.text}" if prefix else node.text
+    return _under(_prefix(known["title"], known["section"], known.get("header", "")), node.text)
+
+
+def is_intact(chunk: StoredChunk) -> bool:
+    """Whether a chunk still says, letter by letter, what was embedded: a disk may have turned a bit of it over."""
+    text = _under(_prefix(chunk.title, chunk.section, chunk.header), chunk.text)
+    return hashlib.sha256(text.encode()).hexdigest() == chunk.indexed_hash
+
+
+def _under(prefix: str, text: str) -> str:
+    return f"{prefix}\n{text}" if prefix else text
 
 
 def _cut(words: Words, first: int, room: int) -> int:

@@ -1,21 +1,23 @@
-"""`banksight index check`: registry, Chroma, lexical index and originals, compared id by id."""
+"""`banksight index check`: registry, Chroma, lexical index and originals, compared id by id, texts by their digests."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from rag.ingestion.removing import recover
+from rag.ingestion.removing import recover, remove_documents
 from rag.ingestion.run import Stores
-from rag.ingestion.splitting import indexed_text
+from rag.ingestion.splitting import indexed_text, is_intact
 from rag.ingestion.writing import lexical_entry
 from rag.models.embedding import MiniLM
 from rag.storage.records import StoredChunk
 from rag.storage.registry import Pair
 
 _TOGETHER = 512
+_DOCUMENTS_TOGETHER = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Consistency:
     unreachable_vectors: int
     missing_lexical: int
     surplus_lexical: int
-    missing_originals: int
+    missing_originals: int  # or damaged
+    damaged_texts: int  # chunks that the registry does not hold as they were read
     repaired: bool
 
     @property
@@ -39,21 +42,23 @@ class Consistency:
         return not (
             self.interrupted or self.missing_vectors or self.surplus_vectors or self.unreachable_vectors
             or self.missing_lexical
-            or self.surplus_lexical or self.missing_originals
+            or self.surplus_lexical or self.missing_originals or self.damaged_texts
         )  # fmt: skip
 
 
 def check(stores: Stores, encoder: MiniLM, repair: Literal["report", "repair"]) -> Consistency:
     """Compare, and on request make Chroma and the lexical index equal to the registry.
 
-    A lost original is repaired by reading its source again: the next ingestion does that.
+    A lost or damaged original is repaired by reading its source again: the next ingestion does that. So is a document
+    with a damaged text, which is removed until then.
     """
     interrupted = len(stores.registry.pending()[0])
+    lost, damaged = _lost_originals(stores), _damaged(stores)
     if repair == "repair":
         recover(stores)
+        remove_documents([stores.registry.document(each) for each in damaged], stores)
     wanted = stores.registry.chunk_pairs()
     vectors, lexical = stores.vectors.ids(), stores.lexical.ids()
-    lost = _lost_originals(stores)
     found = Consistency(
         documents=len(stores.registry.indexed()),
         chunks=len(wanted),
@@ -64,6 +69,7 @@ def check(stores: Stores, encoder: MiniLM, repair: Literal["report", "repair"]) 
         missing_lexical=len(wanted - lexical),
         surplus_lexical=len(lexical - wanted),
         missing_originals=len(lost),
+        damaged_texts=sum(damaged.values()),
         repaired=repair == "repair",
     )
     if repair == "repair":
@@ -73,19 +79,27 @@ def check(stores: Stores, encoder: MiniLM, repair: Literal["report", "repair"]) 
         for scope in sorted({pair[0] for pair in wanted}):
             stores.vectors.relink(scope)
         _add_lexical(sorted(wanted - lexical), stores)
-        for document_id in lost:
+        for document_id, content_hash in lost.items():
+            stores.originals.discard([content_hash])
             stores.registry.touch(document_id, "")
         stores.originals.keep_only(stores.registry.content_hashes())
     return found
 
 
-def _lost_originals(stores: Stores) -> list[str]:
-    """Documents whose original is not there whole."""
-    lost = []
-    for document, _ in stores.registry.indexed():
-        if not stores.originals.holds(document.content_hash, document.size_bytes):
-            lost.append(document.id)
-    return lost
+def _lost_originals(stores: Stores) -> dict[str, str]:
+    """The digests of originals that are not there whole, by document."""
+    indexed = [document for document, _ in stores.registry.indexed()]
+    return {each.id: each.content_hash for each in indexed if not stores.originals.is_whole(each.content_hash)}
+
+
+def _damaged(stores: Stores) -> Counter[str]:
+    """How many chunks say something else than was embedded, by document."""
+    found: Counter[str] = Counter()
+    ids = [document.id for document, _ in stores.registry.indexed()]
+    for start in range(0, len(ids), _DOCUMENTS_TOGETHER):
+        chunks = stores.registry.chunks_of(ids[start : start + _DOCUMENTS_TOGETHER])
+        found.update(chunk.document_id for _, chunk in chunks if not is_intact(chunk))
+    return found
 
 
 def _add_vectors(missing: list[Pair], stores: Stores, encoder: MiniLM) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from rag.domain import Passage, Principal, SearchFilter
 from rag.governance.access import LiveDocuments, still_readable
+from rag.ingestion.splitting import is_intact
 from rag.models.embedding import MiniLM
 from rag.models.microbatching import Microbatcher
 from rag.query.figures import where_it_stands
@@ -25,6 +27,8 @@ from rag.storage.lexical import LexicalIndex
 from rag.storage.records import StoredChunk
 from rag.storage.registry import Registry
 from rag.storage.vectors import Vector, VectorIndex
+
+logger = logging.getLogger(__name__)
 
 _WIDEN = 4  # how much more is taken each time when too many candidates may not be seen
 _WIDEST = 6_400  # candidates from each search; beyond that every visible document is looked at instead
@@ -220,15 +224,23 @@ class Searcher:
         )
 
     def _passages(self, candidates: Candidates, scores: Scores, top_k: int) -> list[Passage]:
-        """The best ones with their texts. A chunk that vanished meanwhile is left out."""
+        """The best ones with their texts. A chunk that vanished meanwhile, or was damaged, is left out."""
         order = ranked(candidates.ids, scores, top_k)
         best = [candidates.ids[position] for position in order]
-        stored = self._known_texts.get(self._catalog.snapshot, best, self._registry.passages)
+        stored = self._known_texts.get(self._catalog.snapshot, best, self._texts)
         return [
             self._passage(stored[candidates.ids[position]], candidates, position, float(scores[position]))
             for position in order
             if candidates.ids[position] in stored
         ]
+
+    def _texts(self, chunk_ids: Sequence[str]) -> dict[str, StoredChunk]:
+        """The chunks as the registry holds them; nobody is told what it does not hold as it was read."""
+        stored = self._registry.passages(chunk_ids)
+        for chunk in [each for each in stored.values() if not is_intact(each)]:
+            logger.error("chunk %s is damaged in the registry; run `banksight index check --repair`", chunk.chunk_id)
+            del stored[chunk.chunk_id]
+        return stored
 
     def _passage(self, chunk: StoredChunk, candidates: Candidates, position: int, score: float) -> Passage:
         lexical = float(candidates.lexical[position])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterable
@@ -38,10 +39,13 @@ class Originals:
             raise NotFound("the original of this document is not stored; run `banksight index check --repair`")
         return path
 
-    def holds(self, content_hash: str, size_bytes: int) -> bool:
-        """True when the file is there with the size that was recorded."""
-        path = self._place(content_hash)
-        return path.is_file() and path.stat().st_size == size_bytes
+    def is_whole(self, content_hash: str) -> bool:
+        """True when the file is there with exactly the bytes that were read. Reads all of it."""
+        try:
+            with self._place(content_hash).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == content_hash
+        except OSError:
+            return False
 
     def keep_only(self, content_hashes: Iterable[str]) -> int:
         """Delete what no document refers to, half-written files included. Returns how many files went."""

@@ -27,7 +27,10 @@ PASSAGES = (
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """A chunk as retrieval needs it; `text == page_text[start:end]`. `header` heads the table that it continues."""
+    """A chunk as retrieval needs it; `text == page_text[start:end]`. `header` heads the table that it continues.
+
+    `indexed_hash` is the SHA-256 of the text that was embedded.
+    """
 
     chunk_id: str
     document_id: str
@@ -39,12 +42,14 @@ class StoredChunk:
     end: int
     text: str
     header: str = ""
+    indexed_hash: str = ""
 
     def node(self) -> TextNode:
         """The chunk as ingestion made it."""
         from llama_index.core.schema import TextNode  # noqa: PLC0415 - two seconds that reading a row must not pay
 
-        metadata = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("chunk_id", "text")}
+        others = ("chunk_id", "text", "indexed_hash")
+        metadata = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in others}
         return TextNode(id_=self.chunk_id, text=self.text, metadata=metadata)
 
 
@@ -153,4 +158,5 @@ def stored_chunk_of(row: Row[Any]) -> StoredChunk:
         end=row.end,
         text=row.text[row.start : row.end],
         header=row.header,
+        indexed_hash=row.indexed_hash,
     )
