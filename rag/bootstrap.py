@@ -32,7 +32,7 @@ from rag.models.llms import close_llm, open_llm
 from rag.models.places import verified_folder
 from rag.nodes import Access, open_stores
 from rag.operations.consistency import Consistency, check
-from rag.operations.recorded import INGESTED, record
+from rag.operations.recorded import note_ingested
 from rag.query.caching import open_cached_answers
 from rag.query.entailment import LLMEntailment
 from rag.query.patience import patient
@@ -111,8 +111,8 @@ class Workspace:
         """Make the corpus equal to these sources, or to all. Raises `ConfigurationError` for an unknown name."""
         with opened_sources(self.settings, sources) as opened:
             report = self.ingest_from(opened, progress, stop, mass_delete=mass_delete, retry=retry)
-        if sources is None and not report.failed:
-            record(self.settings.data_dir, INGESTED, time.time())
+        if sources is None and not report.failed and not (stop and stop.is_set()):
+            note_ingested(self.registry)
         return report
 
     def ingest_from(

@@ -21,6 +21,7 @@ from rag.models.llms import engine_stats
 from rag.operations.exposition import exposition
 from rag.operations.gpu import Cards
 from rag.operations.health import health_of
+from rag.operations.recorded import registered
 
 router = APIRouter(tags=["Operations"])
 _cards = Cards()
@@ -65,6 +66,12 @@ async def metrics(request: Request) -> Response:
     Those of the engine (`llm_engine_…`) are the Generator's, or, without one, of the process that answers.
     """
     opening: Opening = request.app.state.opening
-    stats = engine_stats(opening.workspace().pipeline.engines) if opening.state == "open" else {}
-    data_dir = opening.settings.data_dir
-    return Response(await asyncio.to_thread(exposition, stats, data_dir, _cards), media_type=CONTENT_TYPE_LATEST)
+    return Response(await asyncio.to_thread(_metrics, opening), media_type=CONTENT_TYPE_LATEST)
+
+
+def _metrics(opening: Opening) -> bytes:
+    if opening.state != "open":
+        return exposition({}, opening.settings.data_dir, _cards)
+    workspace = opening.workspace()
+    stats, shared = engine_stats(workspace.pipeline.engines), registered(workspace.registry)
+    return exposition(stats, opening.settings.data_dir, _cards, shared)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,7 +17,6 @@ from rag.commands.place import opened, print_json, workspace_or_remote
 from rag.errors import Busy, DataFolderInUse
 from rag.governance.roles import for_roles
 from rag.ingestion.looking import report_if_unchanged
-from rag.operations.recorded import INGESTED, record
 from rag.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -57,8 +55,6 @@ def ingest(
             return show(run_here(workspace, sources or None, options), as_json)
     unchanged = report_if_unchanged(settings, sources or None, **options)
     if unchanged:
-        if not sources and not unchanged.failed:
-            record(settings.data_dir, INGESTED, time.time())
         return show(unchanged, as_json)
     from rag.remote import RemoteWorkspace  # noqa: PLC0415 - imports that a run without work must not pay
 

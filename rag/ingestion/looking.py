@@ -17,6 +17,7 @@ from rag.ingestion.removing import is_settled
 from rag.ingestion.run import Comparing, Run
 from rag.ingestion.sources import opened_sources
 from rag.models.identity import fingerprint
+from rag.operations.recorded import note_ingested
 from rag.settings import Settings
 from rag.storage.database import open_database
 from rag.storage.ownership import Ownership, owner_of
@@ -32,7 +33,8 @@ def report_if_unchanged(
 ) -> IngestReport | None:
     """The report of a run that has nothing to do; None where there is work, or another process owns the data folder.
 
-    Nothing is written. Raises `ConfigurationError`, `DataFolderInUse` or `StorageUnavailable` as the run would.
+    Nothing is written but the time, where it is a report of all sources. Raises `ConfigurationError`, `DataFolderInUse`
+    or `StorageUnavailable` as the run would.
     """
     started = time.monotonic()
     if not settings.data_dir.is_dir() or owner_of(settings.data_dir) is not None:
@@ -51,7 +53,10 @@ def report_if_unchanged(
                 plan = compare(sources, registry, rules, run, mass_delete, retry)
             if plan != Plan([], []):
                 return None
-            return IngestReport(tuple(run.outcomes), registry.snapshot(), time.monotonic() - started, 0, 0, 0)
+            report = IngestReport(tuple(run.outcomes), registry.snapshot(), time.monotonic() - started, 0, 0, 0)
+            if names is None and not report.failed:
+                note_ingested(registry)
+            return report
         finally:
             registry.close()
     finally:

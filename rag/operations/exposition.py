@@ -58,25 +58,28 @@ class _Engines(Collector):
 class _Recorded(Collector):
     """What commands left behind."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
+    def __init__(self, values: Mapping[str, float]) -> None:
+        self._values = values
 
     def collect(self) -> Iterator[Metric]:
-        for name, value in recorded(self._data_dir).items():
+        for name, value in self._values.items():
             yield GaugeMetricFamily(name, RECORDED[name], value=value)
 
 
 def exposition(
-    engines: Mapping[str, EngineStats] = MappingProxyType({}), data_dir: Path | None = None, cards: Cards | None = None
+    engines: Mapping[str, EngineStats] = MappingProxyType({}),
+    data_dir: Path | None = None,
+    cards: Cards | None = None,
+    shared: Mapping[str, float] = MappingProxyType({}),
 ) -> bytes:
     """Everything in Prometheus' text format: of this process, or of all that share `PROMETHEUS_MULTIPROC_DIR`.
 
-    Added are `engines` by name, what commands recorded in `data_dir`, and `cards`. Blocks: call it in a thread.
+    Added are `engines` by name, what commands recorded in `data_dir`, `cards`, and what is `shared` by all nodes, by
+    name. Blocks: call it in a thread.
     """
     now = CollectorRegistry()
     now.register(_Engines(engines))
-    if data_dir is not None:
-        now.register(_Recorded(data_dir))
+    now.register(_Recorded({**(recorded(data_dir) if data_dir else {}), **shared}))
     if cards is not None:
         now.register(cards)
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):

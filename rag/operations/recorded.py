@@ -1,13 +1,21 @@
 """What commands leave behind for the server to show: a command ends long before Prometheus asks.
 
 One small file for each metric in `<data folder>/metrics`, as node_exporter's text files are; whoever writes last, wins.
+What a process of another machine did stands in the registry, where every node finds it.
 """
 
 from __future__ import annotations
 
 import math
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+if TYPE_CHECKING:
+    from rag.storage.registry import Registry
 
 INGESTED: Final = "corpus_ingested_timestamp_seconds"
 BACKED_UP: Final = "backup_completed_timestamp_seconds"
@@ -25,6 +33,7 @@ RECORDED: Final = {
     AUDIT_VERIFIED: "When the audit trail was last verified.",
 }
 _FOLDER: Final = "metrics"
+_INGESTED_AT: Final = "ingested_at"  # key of the registry's state table
 
 
 def record(data_dir: Path, name: str, value: float) -> None:
@@ -49,3 +58,16 @@ def recorded(data_dir: Path) -> dict[str, float]:
         if math.isfinite(value):
             found[name] = value
     return found
+
+
+def note_ingested(registry: Registry) -> None:
+    """Remember for all nodes that an ingestion of all sources ended now with every document searchable."""
+    registry.set_value(_INGESTED_AT, repr(time.time()))
+
+
+def registered(registry: Registry) -> dict[str, float]:
+    """The values that all nodes share, by name; none while the registry does not answer. Blocks."""
+    with suppress(SQLAlchemyError):
+        at = registry.value(_INGESTED_AT)
+        return {INGESTED: float(at)} if at else {}
+    return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,6 +15,7 @@ from rag.domain import IngestReport, Principal, SearchFilter
 from rag.errors import ConfigurationError, DataFolderInUse, IndexMismatch, NotFound, UploadRejected
 from rag.ingestion.looking import report_if_unchanged
 from rag.ingestion.run import Progress
+from rag.operations.recorded import INGESTED, registered
 from rag.settings import Settings, load_settings
 
 ANYBODY = Principal("somebody")
@@ -298,6 +300,41 @@ def test_a_lost_original_is_read_again(workspace: Workspace) -> None:
     assert workspace.check("repair").missing_originals == 1
     workspace.ingest()
     assert workspace.check().agrees
+
+
+def test_a_damaged_original_is_found_by_its_digest_and_read_again(workspace: Workspace) -> None:
+    workspace.ingest()
+    place = next((workspace.settings.data_dir / "originals").glob("*/*"))
+    content = place.read_bytes()
+    place.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    assert workspace.check("repair").missing_originals == 1
+    workspace.ingest()
+    assert workspace.check().agrees
+    assert place.read_bytes() == content
+
+
+def test_a_text_that_the_disk_damaged_is_not_served_and_read_again(workspace: Workspace) -> None:
+    workspace.ingest()
+    with closing(sqlite3.connect(workspace.settings.data_dir / "registry.sqlite3")) as database, database:
+        changed = database.execute("UPDATE pages SET text = replace(text, '25 dollars', '95 dollars')").rowcount
+    assert changed
+    assert "Fees" not in found(workspace, "What does a wire transfer cost?")
+    assert workspace.check().damaged_texts == 1
+    workspace.check("repair")
+    assert outcomes(workspace.ingest()) == {"file:cards.md": "unchanged", "file:fees.md": "added"}
+    assert workspace.check().agrees
+    assert found(workspace, "What does a wire transfer cost?")[0] == "Fees"
+
+
+def test_only_a_complete_run_counts_as_the_last_ingestion_on_every_node(workspace: Workspace, papers: Path) -> None:
+    assert registered(workspace.registry) == {}
+    (papers / "broken.pdf").write_bytes(b"%PDF-1.7 nothing follows")
+    workspace.ingest()
+    workspace.ingest(["papers"])
+    assert registered(workspace.registry) == {}
+    (papers / "broken.pdf").unlink()
+    workspace.ingest()
+    assert list(registered(workspace.registry)) == [INGESTED]
 
 
 def test_an_index_of_another_encoder_is_refused_and_can_be_rebuilt(settings: Settings) -> None:

@@ -159,6 +159,11 @@ def test_command_line_lets_the_worker_ingest(node: Node) -> None:
     eventually(lambda: all("okra" in titles for titles in at_once(node.url, "okra clause")))
 
 
+def test_a_reader_shows_when_the_worker_last_ingested(node: Node) -> None:
+    text = httpx.get(f"{node.url}/metrics", timeout=30, trust_env=False).text
+    assert "corpus_ingested_timestamp_seconds 1." in text
+
+
 def test_job_that_dies_with_its_worker_is_done_by_the_one_that_stands_by(node: Node) -> None:
     standby = worker_of(node.folder, node.environment | {"BANKSIGHT_DATA_DIR": str(node.folder / "other")}, "standby")
     try:

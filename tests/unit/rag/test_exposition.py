@@ -91,6 +91,11 @@ def test_a_value_that_a_command_recorded_is_shown_and_the_last_one_wins(tmp_path
     assert f"{BACKED_UP} 1.76406120025e+09" in exposition(data_dir=tmp_path).decode()
 
 
+def test_what_all_nodes_share_is_shown_instead_of_what_this_one_knew(tmp_path: Path) -> None:
+    record(tmp_path, BACKED_UP, 1.0)
+    assert f"{BACKED_UP} 2.0" in exposition(data_dir=tmp_path, shared={BACKED_UP: 2.0}).decode()
+
+
 @pytest.mark.parametrize("content", ["", "yesterday", "nan", "inf\n"])
 def test_a_damaged_value_is_absent(tmp_path: Path, content: str) -> None:
     record(tmp_path, BACKED_UP, 1.0)
