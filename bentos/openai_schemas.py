@@ -63,12 +63,13 @@ class StreamOptions(Spoken):
 
 
 class ChatRequest(Spoken, Narrowed):
-    """A conversation whose last message is the question. `as_of` and `filters` narrow it as on /v1/ask."""
+    """A conversation whose last message is the question. `as_of`, `filters` and `fresh` do what they do on /v1/ask."""
 
     model: str = Field(max_length=200)
     messages: list[Message] = Field(min_length=1, max_length=200)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    fresh: bool = False
     n: int | None = None
     response_format: dict[str, Any] | None = None
     modalities: list[str] | None = None

@@ -44,6 +44,7 @@ from rag.query.similarity import SentenceVectors
 from rag.settings import Settings
 from rag.storage.catalog import Catalog
 from rag.storage.database import open_database
+from rag.storage.disputes import Disputes
 from rag.storage.lease import WriterLease
 from rag.storage.ownership import Ownership
 from rag.storage.redis_connection import RedisConnection, open_redis
@@ -71,6 +72,7 @@ class Workspace:
     authentication: Authentication
     opened_at: float
     writing: threading.Lock
+    disputes: Disputes
     lease: WriterLease | None = None  # of the one process that writes, where there are many
     requests: JobQueue | None = None  # where this process only reads: what it asks that one for
 
@@ -339,7 +341,10 @@ def open_workspace(
         redis = open_redis(settings.redis)
         if redis:
             undo.callback(redis.close)
-        cached = open_cached_answers(answering, stores, redis, embedding.fingerprint, settings, opened.corpus)
+        disputes = Disputes(database, settings.cache.ttl_seconds * (1 + settings.cache.ttl_jitter))
+        cached = open_cached_answers(
+            answering, stores, redis, embedding.fingerprint, settings, opened.corpus, disputes.hold
+        )
         answers = recorded_answers(cached, receipts, settings, embedding.fingerprint)
         note_configuration(settings, receipts, registry)
         if ownership:
@@ -347,7 +352,7 @@ def open_workspace(
         return Workspace(
             settings, undo.pop_all(), stores, embedding, bulk, sentences, searcher, answering, answers, receipts,
             open_personal_data(database, receipts, settings.consent), redis, authentication, time.monotonic(),
-            threading.Lock(), opened.lease, JobQueue(registry.jobs) if access == "read" else None,
+            threading.Lock(), disputes, opened.lease, JobQueue(registry.jobs) if access == "read" else None,
         )  # fmt: skip
 
 

@@ -75,7 +75,7 @@ async def chat(
     _known(asked.model, (wire.ANSWERS_MODEL,))
     earlier = tuple(Turn(m.role, m.text) for m in asked.messages[:-1] if m.role in ("user", "assistant"))
     narrow = checked_filter(asked.narrow(), workspace, caller)
-    question = AskRequest(asked.messages[-1].text, earlier, narrow)
+    question = AskRequest(asked.messages[-1].text, earlier, narrow, asked.fresh)
     left = deadline.remaining(settings.server.deadline_seconds)
     if not asked.stream:
         answer = await for_caller(request, complete(workspace, question, caller), left)

@@ -62,7 +62,7 @@ EMBEDDING_CALLS = Counter(
 EMBEDDED_TEXTS = Counter("embedded_texts", "Texts that the Embedder was asked for.")
 CACHE_HITS = Counter("response_cache_hits", "Kept answers by tier; shared: just being given.", ("tier",))
 CACHE_REJECTED = Counter(
-    "response_cache_rejected", "Kept answers that were not given: forged, unreadable, outdated.", ("reason",)
+    "response_cache_rejected", "Kept answers that were not given: forged, unreadable, outdated, disputed.", ("reason",)
 )
 INGESTED = Counter("ingestion_documents", "Documents by what an ingestion run did with them.", ("outcome",))
 SNAPSHOT = Gauge("corpus_snapshot", "The snapshot that answers are given from.", multiprocess_mode="mostrecent")
@@ -97,7 +97,7 @@ def cache_hit(tier: Literal["memory", "redis", "shared"]) -> None:
     CACHE_HITS.labels(tier).inc()
 
 
-def cache_rejected(reason: Literal["forged", "unreadable", "outdated"]) -> None:
+def cache_rejected(reason: Literal["forged", "unreadable", "outdated", "disputed"]) -> None:
     """Count a kept answer that must not be given."""
     CACHE_REJECTED.labels(reason).inc()
 

@@ -66,6 +66,7 @@ class Parts:
     versions: Callable[[Iterable[str]], Mapping[str, Document]]
     conditions: str
     patience_seconds: float  # for what somebody else is answering
+    disputed: Callable[[str], bool] = lambda _: False  # whether somebody judged an answer with this text wrong lately
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,13 @@ class CachedAnswers:
         return entry
 
     async def _holds(self, kept: Entry, asked: _Asked, principal: Principal) -> bool:
-        """Whether every cited document is still there in that version, and still open to this principal."""
+        """Whether every cited document is still there in that version and open to this principal, and nobody has
+        judged the answer wrong.
+        """
+        if await asyncio.to_thread(self._parts.disputed, kept.answer.text):
+            self._recent.drop(asked.name)
+            cache_rejected("disputed")
+            return False
         documents = await asyncio.to_thread(self._parts.versions, kept.versions)
         if all(
             (document := documents.get(document_id)) is not None
@@ -286,7 +293,7 @@ class CachedAnswers:
             return None
         if any(label.startswith(PRIVATE_LABEL) for each in documents.values() for label in each.access):
             return None
-        if privacy.find(answer.text):
+        if privacy.find(answer.text) or self._parts.disputed(answer.text):
             return None
         return entry_of(answer, told, {document_id: each.content_hash for document_id, each in documents.items()})
 
@@ -323,6 +330,7 @@ def open_cached_answers(
     encoder: str,
     settings: Settings,
     corpus: Corpus | None = None,
+    disputed: Callable[[str], bool] = lambda _: False,
 ) -> CachedAnswers | QueryPipeline:
     """The pipeline behind its cache, or alone where `cache.mode` is off. Raises `ConfigurationError`."""
     chosen = settings.cache
@@ -335,6 +343,7 @@ def open_cached_answers(
         versions=LiveDocuments(stores.registry),
         conditions=conditions_of(settings, encoder),
         patience_seconds=settings.server.deadline_seconds,
+        disputed=disputed,
     )
     return CachedAnswers(pipeline, parts, chosen)
 

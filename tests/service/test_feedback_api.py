@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -33,6 +34,22 @@ async def test_the_answer_of_another_person_looks_absent(client: httpx.AsyncClie
     refused = await client.post("/v1/feedback", json=said)
     unknown = await client.post("/v1/feedback", json={**said, "receipt_id": f"{'0' * 8}-20260101-{'0' * 16}"})
     assert (refused.status_code, unknown.status_code) == (404, 404)
+
+
+async def test_an_answer_judged_wrong_is_not_given_again_from_what_was_kept(client: httpx.AsyncClient) -> None:
+    asked = {"question": "For what amount is a consumer liable who gives notice within two business days?"}
+
+    async def ask() -> dict[str, Any]:
+        answer: dict[str, Any] = (await client.post("/v1/ask", json=asked)).json()
+        return answer
+
+    await ask()
+    kept = await ask()
+    assert kept["cached"]
+    for value, cached in (("up", True), ("down", False)):
+        await client.post("/v1/feedback", json={"receipt_id": kept["receipt_id"], "value": value})
+        assert (await ask())["cached"] is cached
+    assert not (await ask())["cached"], "nor is it kept again"
 
 
 @pytest.mark.parametrize("change", [{"value": "2"}, {"receipt_id": "x"}, {"comment": "x" * 2001}, {"mood": "good"}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,6 +56,19 @@ def test_chat_streams_the_same_text_and_ends_with_usage(official: openai.OpenAI)
     assert (last.model_extra or {})["citations"] == (whole.model_extra or {})["citations"]
     assert len({chunk.id for chunk in chunks}) == 1
     assert chunks[-1].usage is not None
+
+
+def test_a_fresh_answer_can_be_asked_for(official: openai.OpenAI, server: Any) -> None:
+    def not_looked_up() -> float:
+        text = httpx.get(f"{server.url}/metrics", timeout=30).text
+        return sum(
+            float(value) for value in re.findall(r'response_cache_requests_total\{result="bypass"\} (\S+)', text)
+        )
+
+    before = not_looked_up()
+    for extra in ({"fresh": True}, {}):
+        official.chat.completions.create(model="banksight", messages=MESSAGES, extra_body=extra)
+    assert not_looked_up() == before + 1
 
 
 def test_earlier_turns_are_understood(official: openai.OpenAI) -> None:
