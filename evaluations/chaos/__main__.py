@@ -4,50 +4,54 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 
-from evaluations.chaos import corpus_rows, engine_rows, node_rows, store_rows
-from evaluations.chaos.rows import Outcome, Plan, Row
+from evaluations.chaos import (
+    audit_rows,
+    chroma_rows,
+    corpus_rows,
+    engine_rows,
+    identity_rows,
+    node_rows,
+    recovery_rows,
+    store_rows,
+)
+from evaluations.chaos.report import Result, keep, read, result, tell, write_into
+from evaluations.chaos.rows import LoneRow, Outcome, Plan, Row
 from evaluations.chaos.soak import soak
 from evaluations.chaos.stack import Stack, running_stack
 from evaluations.chaos.tripwire import Tripwire
 
-ROWS: tuple[Row, ...] = tuple(
-    sorted((*node_rows.ROWS, *store_rows.ROWS, *engine_rows.ROWS, *corpus_rows.ROWS), key=lambda row: int(row.id[1:]))
+_PARTS = (
+    node_rows, store_rows, engine_rows, corpus_rows, identity_rows, audit_rows, chroma_rows, recovery_rows,
+)  # fmt: skip
+ROWS: tuple[Row | LoneRow, ...] = tuple(
+    sorted((row for part in _PARTS for row in part.ROWS), key=lambda row: int(row.id[1:]))
 )
-
-_VERDICT = {True: "ok", False: "**not met**"}
+EGRESS = ("F30", "all of these", "nobody connects beyond this machine")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chosen rows; 1 when one did not behave as expected."""
     given = _parsed(arguments)
-    rows = [row for row in ROWS if not given.rows or row.id in given.rows.split(",")]
-    plan = Plan(given.rate, given.short)
-    with tempfile.TemporaryDirectory(prefix="banksight-chaos-") as folder:
-        began = time.perf_counter()
-        with running_stack(Path(folder), given.nodes) as stack, Tripwire(lambda: stack.children) as tripwire:
-            mib = ", ".join(f"{child.name} {child.memory_mib():.0f}" for child in stack.children)
-            _say(f"{given.nodes} nodes run after {time.perf_counter() - began:.0f} s; MiB: {mib}")
-            found = [_run(row, stack, plan) for row in rows if given.rows or not given.soak]
-            if given.soak:
-                minutes = asyncio.run(soak(stack, plan, given.soak, given.seed))
-                found.append(_told("F31", f"{given.soak:g} minutes of random faults", "99.5 % good", minutes))
-            if not given.rows:
-                egress = Outcome(
-                    not tripwire.strangers,
-                    f"{tripwire.looks} looks at the connections of all processes, {len(tripwire.strangers)} strangers",
-                    {"strangers": sorted(tripwire.strangers)},
-                )
-                found.append(_told("F30", "all of the above", "nobody connects beyond this machine", egress))
-    _write(given.to, found)
-    failed = [str(each["id"]) for each in found if not each["passed"]]
+    if given.document:
+        write_into(given.document, read(given.to))
+        return 0
+    chosen = [row for row in ROWS if row.id in given.rows.split(",") or not (given.rows or given.soak)]
+    plan = Plan(given.rate, given.short, given.seed, 20 if given.short and not given.kills else given.kills or 1000)
+    form = f"{'short' if given.short else 'full'}, {date.today():%d %b %Y}"
+    lone = [row for row in chosen if isinstance(row, LoneRow)]
+    found = [_run_alone(row, plan, form) for row in lone]
+    if given.soak or len(lone) < len(chosen):
+        nodes = f"{form}, {given.nodes} nodes, {given.rate:g} calls/s"
+        found += _on_the_stack([row for row in chosen if isinstance(row, Row)], plan, nodes, given)
+    keep(given.to, found)
+    failed = [each.id for each in found if each.passed is False]
     _say(f"{len(found) - len(failed)} of {len(found)} rows as expected" + f"; not: {', '.join(failed)}" * bool(failed))
     return 1 if failed else 0
 
@@ -65,35 +69,64 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--nodes", type=int, default=3, help="Assistants; each takes 600 MiB")
     parser.add_argument("--rate", type=float, default=4.0, help="callers a second, where a row says nothing else")
-    parser.add_argument("--seed", type=int, default=1, help="of the random faults")
+    parser.add_argument("--seed", type=int, default=1, help="of all chance")
+    parser.add_argument("--kills", type=int, default=0, help="of Chroma in F17 (default 1000, short 20)")
     parser.add_argument("--to", type=Path, default=Path("var/chaos"), help="folder of chaos.json and chaos.md")
+    parser.add_argument("--document", type=Path, help="run nothing; write what was kept into this document's table")
     return parser.parse_args(arguments)
 
 
-def _run(row: Row, stack: Stack, plan: Plan) -> dict[str, object]:
+def _on_the_stack(rows: Sequence[Row], plan: Plan, form: str, given: argparse.Namespace) -> list[Result]:
+    with tempfile.TemporaryDirectory(prefix="banksight-chaos-") as folder:
+        began = time.perf_counter()
+        with (
+            running_stack(Path(folder), given.nodes, "oidc") as stack,
+            Tripwire(lambda: stack.children) as tripwire,
+        ):
+            mib = ", ".join(f"{child.name} {child.memory_mib():.0f}" for child in stack.children)
+            _say(f"{given.nodes} nodes run after {time.perf_counter() - began:.0f} s; MiB: {mib}")
+            found = [_run(row, stack, plan, form) for row in rows]
+            if given.soak:
+                before = stack.watch.counts()
+                minutes = asyncio.run(soak(stack, plan, given.soak))
+                named = ("F31", f"{given.soak:g} minutes of random faults", "at least 99.5 % good or labelled")
+                found.append(_said(result(named, minutes, form, before, stack.watch.counts())))
+            ran = ", ".join(each.id for each in found)
+            egress = Outcome(
+                not tripwire.strangers,
+                f"during {ran}: {tripwire.looks} looks at the connections of all processes, "
+                f"{len(tripwire.strangers)} strangers",
+                {"strangers": sorted(tripwire.strangers)},
+            )
+            return [*found, _said(result(EGRESS, egress, form, {}, {}))]
+
+
+def _run(row: Row, stack: Stack, plan: Plan, form: str) -> Result:
+    before = stack.watch.counts()
     try:
         outcome = asyncio.run(row.run(stack, plan))
     except Exception as error:  # noqa: BLE001 - a row that breaks is a row that failed; the others still count
-        outcome = Outcome(passed=False, measured=f"the row itself broke: {type(error).__name__}: {error}"[:300])
+        outcome = _broken(error)
     stack.heal()
-    return _told(row.id, row.fault, row.expected, outcome)
+    return _said(result((row.id, row.fault, row.expected), outcome, form, before, stack.watch.counts()))
 
 
-def _told(number: str, fault: str, expected: str, outcome: Outcome) -> dict[str, object]:
-    _say(f"{'ok  ' if outcome.passed else 'FAIL'} {number:4} {fault}: {outcome.measured}")
-    if not outcome.passed and outcome.figures.get("details"):
-        _say(f"       {outcome.figures['details']}")
-    return {"id": number, "fault": fault, "expected": expected, **asdict(outcome)}
+def _run_alone(row: LoneRow, plan: Plan, form: str) -> Result:
+    with tempfile.TemporaryDirectory(prefix="banksight-chaos-") as folder:
+        try:
+            outcome = row.run(Path(folder), plan)
+        except Exception as error:  # noqa: BLE001 - as above
+            outcome = _broken(error)
+    return _said(result((row.id, row.fault, row.expected), outcome, form, {}, {}))
 
 
-def _write(folder: Path, found: Sequence[dict[str, object]]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "chaos.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    lines = ["| # | fault | expected | measured | |", "|---|---|---|---|---|"]
-    for each in found:
-        cells = [*(str(each[key]) for key in ("id", "fault", "expected", "measured")), _VERDICT[bool(each["passed"])]]
-        lines.append(f"| {' | '.join(cells)} |")
-    (folder / "chaos.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+def _broken(error: Exception) -> Outcome:
+    return Outcome(passed=False, measured=f"the row itself broke: {type(error).__name__}: {error}"[:300])
+
+
+def _said(found: Result) -> Result:
+    _say(tell(found))
+    return found
 
 
 def _say(line: str) -> None:

@@ -8,12 +8,13 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import httpx
 
-from evaluations.chaos.corpus import CANARY
+from evaluations.chaos.callers import Caller, Watch, in_turn
+from evaluations.chaos.corpus import TENANTS, Tenant
 
 Result = Literal["good", "degraded", "refused", "error", "hang"]
 HANG_SECONDS = 40.0  # beyond every deadline that the product has
@@ -24,7 +25,8 @@ _RETRY_STATUSES = frozenset({429, 502, 503, 504})
 class Reply:
     """One call. `began` is in seconds since the load began, `seconds` to the last byte, `first` to the first one.
 
-    `leaked`: something that nobody may see stood in it.
+    `connecting` is the part of `seconds` before the request was sent. `searching` is the server's word for how long its
+    search took. `leaked`: something stood in it that this tenant may not see.
     """
 
     began: float
@@ -37,6 +39,9 @@ class Reply:
     text: str = ""
     leaked: bool = False
     cacheable: bool = True
+    tenant: Tenant = TENANTS[0]
+    connecting: float = 0.0
+    searching: float = 0.0
 
     @property
     def ended(self) -> float:
@@ -46,13 +51,17 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where callers call: `url` is what they connect to, `host` the name they ask for, `key` what they sign in with."""
+    """Where callers call: `url` is what they connect to, `host` the name they ask for. `callers` take turns; without
+    them, `key` is what everybody signs in with.
+    """
 
     url: str
     host: str = "localhost"
     path: str = "/v1/ask"
     certificate: str = ""
     key: str = ""
+    callers: tuple[Caller, ...] = ()
+    watch: Watch = field(default_factory=Watch)
 
     def client(self) -> httpx.AsyncClient:
         """A client that opens a connection for every call, as a new browser does."""
@@ -66,14 +75,23 @@ class Entry:
         )  # fmt: skip
 
 
-async def call(client: httpx.AsyncClient, entry: Entry, body: dict[str, Any], began: float = 0.0) -> Reply:
+async def call(
+    client: httpx.AsyncClient, entry: Entry, body: dict[str, Any], began: float = 0.0, caller: Caller | None = None
+) -> Reply:
     """Ask once; a stream when the body says so. Never raises for what the other side does."""
+    caller = caller or in_turn(entry.callers, 0)
     started = time.perf_counter()
-    first = 0.0
+    first = sent = 0.0
     status = 0
     content = bytearray()
-    headers = {"Accept": "text/event-stream"} if body.get("stream") else {}
-    extensions = {"sni_hostname": entry.host}
+    headers = caller.headers | ({"Accept": "text/event-stream"} if body.get("stream") else {})
+
+    async def note(event: str, _: object) -> None:
+        nonlocal sent
+        if event == "http11.send_request_headers.started":
+            sent = time.perf_counter() - started
+
+    extensions = {"sni_hostname": entry.host, "trace": note}
     try:
         async with (
             asyncio.timeout(HANG_SECONDS),
@@ -97,8 +115,11 @@ async def call(client: httpx.AsyncClient, entry: Entry, body: dict[str, Any], be
         detail=detail,
         node=str(answer.get("node", "")),
         text=str(answer.get("text", "")),
-        leaked=CANARY.encode() in content,
+        leaked=entry.watch.note(caller, bytes(content), str(answer.get("receipt_id", ""))),
         cacheable=bool(answer.get("cacheable", True)),
+        tenant=caller.tenant,
+        connecting=sent,
+        searching=float((answer.get("timings") or {}).get("retrieve", 0.0)),
     )
 
 
@@ -138,7 +159,8 @@ async def open_loop(entry: Entry, body: Callable[[int], dict[str, Any]], rate: f
         for number in range(round(rate * seconds)):
             await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
             at = time.perf_counter() - began
-            calls.append(asyncio.ensure_future(call(client, entry, body(number), at)))
+            caller = in_turn(entry.callers, number)
+            calls.append(asyncio.ensure_future(call(client, entry, body(number), at, caller)))
         return list(await asyncio.gather(*calls))
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import pairwise
 
-from evaluations.chaos.calling import Entry, open_loop
+import httpx
+
+from evaluations.chaos.calling import open_loop
 from evaluations.chaos.corpus import asked
+from evaluations.chaos.environment import movable_clock
 from evaluations.chaos.rows import Outcome, Plan, Row, under_load
 from evaluations.chaos.stack import Stack
 from rag.errors import ConfigurationError
@@ -20,7 +24,7 @@ _STOPPING = 1.0  # seconds until all processes of a node have got their signal
 
 async def kill_one(stack: Stack, plan: Plan) -> Outcome:
     """F1"""
-    load = await under_load(stack.nginx.api, plan.rate, plan.seconds(20), stack.nodes[0].kill)
+    load = await under_load(stack.entry, plan.rate, plan.seconds(20), stack.nodes[0].kill)
     usual = max((reply.seconds for reply in load.before()), default=_READ_SECONDS)
     slowest = max(reply.seconds for reply in load.replies)
     cut = load.cut(load.fault_ended)
@@ -38,7 +42,7 @@ async def freeze_one(stack: Stack, plan: Plan) -> Outcome:
         time.sleep(frozen)
         stack.nodes[0].thaw()
 
-    load = await under_load(stack.nginx.api, plan.rate, frozen + 15, freeze, streams="all")
+    load = await under_load(stack.entry, plan.rate, frozen + 15, freeze, streams="all")
     usual = max((reply.seconds for reply in load.before()), default=_READ_SECONDS)
     cut = load.cut(load.fault_began + _STOPPING)
     lost = [reply for reply in load.lost if reply not in cut]
@@ -67,7 +71,7 @@ async def kill_all(stack: Stack, plan: Plan) -> Outcome:
             node.wait()
         started = time.perf_counter() - began
 
-    load = await under_load(stack.nginx.api, min(2.0, plan.rate), down + _STARTING, kill)
+    load = await under_load(stack.entry, min(2.0, plan.rate), down + _STARTING, kill)
     first = load.fault_began + killing
     dead = [each for each in load.replies if first < each.began and each.ended < first + down]
     recovery = load.good_after(load.fault_ended - started)
@@ -92,7 +96,7 @@ async def rolling_restart(stack: Stack, plan: Plan) -> Outcome:
             node.start()
 
     calls = 120 if plan.short else 440
-    load = await under_load(stack.nginx.api, plan.rate, calls / plan.rate, restart, at=2)
+    load = await under_load(stack.entry, plan.rate, calls / plan.rate, restart, at=2)
     passed = not load.lost and load.clean and len(load.replies) >= calls
     ends = ", ".join(f"{seconds:.1f}" for seconds in took)
     return Outcome(passed, f"{load.words()}; the nodes ended in {ends} s", load.figures())
@@ -100,7 +104,7 @@ async def rolling_restart(stack: Stack, plan: Plan) -> Outcome:
 
 async def terminate_during_streams(stack: Stack, plan: Plan) -> Outcome:
     """F5"""
-    node = Entry(f"http://127.0.0.1:{stack.ports[0]}")
+    node = stack.node_entry(0)
     calls = asyncio.ensure_future(open_loop(node, lambda number: asked(number, stream=True), 40, 0.25))
     await asyncio.sleep(1.5)
     seconds = await asyncio.to_thread(stack.nodes[0].stop)
@@ -126,9 +130,47 @@ async def no_file_descriptors(stack: Stack, plan: Plan) -> Outcome:
         for process, limit in zip(starved, before, strict=True):
             process.rlimit(7, limit)
 
-    load = await under_load(stack.nginx.api, plan.rate, lasts + 10, starve)
+    load = await under_load(stack.entry, plan.rate, lasts + 10, starve)
     passed = len(load.lost) <= 0.01 * len(load.replies) and load.clean
     return Outcome(passed, load.words(), load.figures())
+
+
+async def clock_jumps(stack: Stack, plan: Plan) -> Outcome:
+    """F22"""
+    node, clock = stack.nodes[0], stack.folder / "clock"
+    usual = node.environment
+    movable = movable_clock(clock)
+    if not movable:
+        return Outcome(None, "no clock can be moved: libfaketime is not installed (Debian: faketime)")
+    each = plan.seconds(12)
+    left: list[int] = []
+
+    def look() -> None:
+        answer = httpx.post(
+            f"http://127.0.0.1:{stack.ports[0]}/v1/search", json={"query": "notice of error"},
+            headers=stack.operator.headers, timeout=30, trust_env=False,
+        )  # fmt: skip
+        left.append(int(answer.raise_for_status().headers["RateLimit-Remaining"]))
+
+    def jump() -> None:
+        look()
+        for offset in ("+3600", "-3600", "+0"):
+            clock.write_text(f"{offset}\n")
+            time.sleep(each)
+            look()
+
+    node.stop()
+    node.environment = {**usual, **movable}
+    try:
+        node.start()
+        load = await under_load(stack.node_entry(0), plan.rate / 2, 3 * each + 10, jump)
+    finally:
+        node.stop()
+        node.environment = usual
+    counted = [before - after for before, after in pairwise(left)]
+    passed = not load.lost and load.clean and counted == [1, 1, 1]
+    words = f"{load.words()}; each of 3 requests after a jump took 1 from the caller's limit: {counted == [1, 1, 1]}"
+    return Outcome(passed, words, load.figures())
 
 
 async def reloads(stack: Stack, plan: Plan) -> Outcome:
@@ -147,7 +189,7 @@ async def reloads(stack: Stack, plan: Plan) -> Outcome:
         except ConfigurationError:
             refused = True
 
-    load = await under_load(stack.nginx.api, plan.rate, number * 0.25 + 5, reload, at=2)
+    load = await under_load(stack.entry, plan.rate, number * 0.25 + 5, reload, at=2)
     words = f"{number} reloads; {load.words()}; bad configuration {'refused' if refused else 'TAKEN'}"
     return Outcome(not load.lost and load.clean and refused, words, load.figures())
 
@@ -166,5 +208,6 @@ ROWS = (
     Row("F4", "restart of one node after the other", "nobody notices", rolling_restart),
     Row("F5", "SIGTERM during 10 streams", "all streams end whole; exit within 30 s", terminate_during_streams),
     Row("F21", "a node out of file descriptors", "at most 1 % errors", no_file_descriptors),
+    Row("F22", "a node's clock jumps an hour ahead, then back", "nobody signed out, no fresh limit", clock_jumps),
     Row("F29", "nginx reloaded 50 times, and a bad configuration", "nothing lost; refused", reloads),
 )

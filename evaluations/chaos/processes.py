@@ -26,10 +26,12 @@ class Child:
     environment: Mapping[str, str] = field(default_factory=dict)
     start_seconds: float = 120
     process: subprocess.Popen[bytes] | None = None
+    log_from: int = 0  # where in its log the latest start begins, in bytes
 
     def begin(self) -> None:
         """Start it, and do not wait."""
         with self.log.open("ab") as output:
+            self.log_from = output.tell()
             self.process = subprocess.Popen(
                 list(self.command), env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True,

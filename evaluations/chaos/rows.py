@@ -6,21 +6,25 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from evaluations.chaos.calling import Entry, Reply, counted, open_loop, percentile
-from evaluations.chaos.corpus import asked, right
+from evaluations.chaos.corpus import asked, half, right
 from evaluations.chaos.stack import Stack
 
 Streams = Literal["all", "none", "half"]
+_AFTERMATH_SECONDS = 6.0  # in which breakers close again and what piled up is served
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much: calls a second, and how long faults last. `short` is for a quick look."""
+    """How much: calls a second, and how long faults last. `short` is for a quick look. `seed` is that of all chance."""
 
     rate: float
     short: bool
+    seed: int = 1
+    kills: int = 1000  # of Chroma in F17
 
     def seconds(self, full: float) -> float:
         """A length of time, cut in the short form."""
@@ -33,9 +37,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Whether a row behaved as expected, and the figures, in words and for programs."""
+    """Whether a row behaved as expected, and the figures, in words and for programs.
 
-    passed: bool
+    `passed` is None for a row that cannot be run on this machine; `measured` then says why.
+    """
+
+    passed: bool | None
     measured: str
     figures: dict[str, Any] = field(default_factory=dict)
 
@@ -48,6 +55,16 @@ class Row:
     fault: str
     expected: str
     run: Callable[[Stack, Plan], Coroutine[Any, Any, Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class LoneRow:
+    """A row that needs no running product. It gets an empty folder, and runs alone."""
+
+    id: str
+    fault: str
+    expected: str
+    run: Callable[[Path, Plan], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +89,8 @@ class Load:
     def wrong(self) -> int:
         """Answers that cannot be right."""
         pairs = zip(self.replies, self.bodies, strict=True)
-        return sum(reply.result in ("good", "degraded") and not right(body, reply.text) for reply, body in pairs)
+        answered = [(reply, body) for reply, body in pairs if reply.result in ("good", "degraded")]
+        return sum(not right(body, reply.text, reply.tenant) for reply, body in answered)
 
     @property
     def leaks(self) -> int:
@@ -91,6 +109,11 @@ class Load:
     def before(self) -> list[Reply]:
         """Calls that ended before the fault."""
         return [each for each in self.replies if each.ended < self.fault_began]
+
+    def healthy(self) -> list[Reply]:
+        """Calls that the fault cannot have touched: ended before it, or begun when it was over for a while."""
+        later = [each for each in self.replies if each.began >= self.fault_ended + _AFTERMATH_SECONDS]
+        return [*self.before(), *later]
 
     def good_after(self, moment: float) -> float:
         """Seconds from a moment until the first good answer to a call that began after it; infinite without one."""
@@ -125,7 +148,7 @@ async def under_load(
 ) -> Load:
     """Call for `seconds`, and after `at` seconds do `fault`, which blocks for as long as the fault lasts."""
     bodies = [
-        asked(number, stream=streams == "all" or (streams == "half" and number % 2 == 0))
+        asked(number, stream=streams == "all" or (streams == "half" and half(number)))
         for number in range(round(rate * seconds))
     ]
     began = time.perf_counter()

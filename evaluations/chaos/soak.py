@@ -32,12 +32,14 @@ def _faults(stack: Stack, chance: random.Random) -> dict[str, tuple[Callable[[],
         "model: hang": (lambda: stack.llm_mode("hang"), lambda: stack.llm_mode("good")),
         "model: nonsense": (lambda: stack.llm_mode("nonsense"), lambda: stack.llm_mode("good")),
         "reload nginx": (stack.nginx.reload, lambda: None),
+        "kill the worker": (stack.worker.kill, stack.worker.start),
+        "issuer away": (lambda: stack.issuer_link.become("reset"), lambda: stack.issuer_link.become("none")),
     }
 
 
-async def soak(stack: Stack, plan: Plan, minutes: float, seed: int) -> Outcome:
+async def soak(stack: Stack, plan: Plan, minutes: float) -> Outcome:
     """The whole time under load. Good answers are those that are right, whole, and, where not as usual, labelled."""
-    chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    chance = random.Random(plan.seed)  # noqa: S311 - repeatable on purpose
     done: list[str] = []
     seconds = minutes * 60
     before = {child.name: child.memory_mib() for child in stack.nodes}
@@ -55,12 +57,12 @@ async def soak(stack: Stack, plan: Plan, minutes: float, seed: int) -> Outcome:
             end()
             time.sleep(max(1.0, _PAUSE_SECONDS - (time.perf_counter() - began)))
 
-    load = await under_load(stack.nginx.api, plan.rate, seconds, hurt, at=_PAUSE_SECONDS)
+    load = await under_load(stack.entry, plan.rate, seconds, hurt, at=_PAUSE_SECONDS)
     await asyncio.sleep(1)
     share = _good_share(load)
     grown = max(child.memory_mib() - before[child.name] for child in stack.nodes)
     words = f"{len(done)} faults, {100 * share:.2f} % good ({load.words()}); nodes grew by at most {grown:.0f} MiB"
-    figures = load.figures() | {"faults": done, "good_share": share, "grown_mib": grown, "seed": seed}
+    figures = load.figures() | {"faults": done, "good_share": share, "grown_mib": grown, "seed": plan.seed}
     return Outcome(share >= _AVAILABILITY and load.clean, words, figures)
 
 

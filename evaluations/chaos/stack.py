@@ -1,48 +1,88 @@
-"""The whole product on this machine: nginx, Assistants, Chroma, Redis, a language model's server, each to be hurt."""
+"""The whole product on this machine, as production has it, each part to be hurt.
+
+nginx, Assistants that read, one worker that writes, PostgreSQL, Chroma, Redis, an identity provider, a language model's
+server.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from evaluations.chaos.corpus import write_corpus
+from evaluations.chaos.callers import Caller, Watch
+from evaluations.chaos.calling import Entry
+from evaluations.chaos.corpus import TENANTS, Tenant, write_corpus
+from evaluations.chaos.disks import mounted, unmount
+from evaluations.chaos.environment import settings_of, signing_in, source_of, sources_of
 from evaluations.chaos.link import Link
-from evaluations.chaos.nginx import API_HOST, Nginx, answers, open_nginx
+from evaluations.chaos.nginx import Nginx, answers, open_nginx
+from evaluations.chaos.postgres import postgres_server, url_of
 from evaluations.chaos.processes import Child
 from evaluations.servers import free_ports
+from rag.domain import Principal
+from rag.governance.keys import KeyStore
 from rag.proxy.placing import update
+from rag.storage.database import open_database
+from rag.testing_issuer import FakeIssuer
 
 ROOT = Path(__file__).parents[2]
+PEOPLE = 8  # of each tenant; none of them asks for more than its share of the places
 
 
 @dataclass
 class Stack:
-    """Everything that runs. The nodes reach Chroma and Redis over links that can be made bad."""
+    """Everything that runs. Nodes and worker reach Chroma, and nodes Redis and the issuer's keys, over links that can
+    be made bad. `entry` is the proxy, called by people of two tenants in turn.
+    """
 
     folder: Path
     nodes: list[Child]
     ports: list[int]
+    worker: Child
+    postgres: Child
     chroma: Child
     redis: Child
     llm: Child
     chroma_link: Link
     redis_link: Link
+    issuer_link: Link
+    issuer: FakeIssuer
     nginx: Nginx
     llm_port: int
+    people: tuple[Caller, ...]
+    operator: Caller
+    watch: Watch
+    audit_disk: bool  # whether the audit trail has a disk of its own, which can be filled
 
     @property
     def children(self) -> list[Child]:
-        """All processes."""
-        return [self.nginx.child, *self.nodes, self.chroma, self.redis, self.llm]
+        """All processes, each after those that it needs."""
+        stores = [self.postgres, self.chroma, self.redis, self.llm]
+        return [*stores, self.worker, *self.nodes, self.nginx.child]
+
+    @property
+    def entry(self) -> Entry:
+        """The proxy."""
+        return replace(self.nginx.api, callers=self.people, watch=self.watch)
+
+    def node_entry(self, number: int) -> Entry:
+        """One node, past the proxy."""
+        return Entry(f"http://127.0.0.1:{self.ports[number]}", callers=self.people, watch=self.watch)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings of all nodes and of commands beside them."""
+        return {name: value for name, value in self.worker.environment.items() if name != "BANKSIGHT_DATA_DIR"}
 
     def llm_mode(self, mode: str) -> None:
         """Let the language model's server be `good`, or not: `stub_llm.MODES`."""
@@ -54,9 +94,9 @@ class Stack:
             return {str(name): int(count) for name, count in json.loads(response.read()).items()}
 
     def heal(self) -> None:
-        """Undo every fault, and return when all nodes are ready."""
-        self.chroma_link.become("none")
-        self.redis_link.become("none")
+        """Undo every fault, and return when everything is ready."""
+        for link in (self.chroma_link, self.redis_link, self.issuer_link):
+            link.become("none")
         for child in self.children:
             child.thaw()
             if not child.tree():
@@ -68,8 +108,11 @@ class Stack:
 
 
 @contextmanager
-def running_stack(folder: Path, nodes: int) -> Iterator[Stack]:
-    """The product with so many nodes, its corpus ingested; everything is ended in the end."""
+def running_stack(folder: Path, nodes: int, identity: Literal["none", "oidc"] = "none") -> Iterator[Stack]:
+    """The product with so many nodes, its corpus ingested; everything is ended in the end.
+
+    With `oidc`, which takes keys too, callers are people of two tenants; with `none` all are one person of the first.
+    """
     with ExitStack() as ends:
 
         def begun(child: Child) -> Child:
@@ -77,23 +120,51 @@ def running_stack(folder: Path, nodes: int) -> Iterator[Stack]:
             ends.callback(child.stop)
             return child
 
-        chroma_port, chroma_link, redis_port, redis_link, llm_port, *ports = free_ports(5 + nodes)
+        sql, chroma_port, chroma_link, redis_port, redis_link, issuer_link, llm_port, *ports = free_ports(7 + nodes)
+        audit_disk = mounted(folder / "audit", "64m")
+        if audit_disk:
+            ends.callback(unmount, folder / "audit")
+        postgres = begun(postgres_server(_short_folder(ends), sql))
         chroma = begun(chroma_server(folder, chroma_port))
         redis = begun(_redis(folder, redis_port))
         llm = begun(_llm(folder, llm_port))
-        links = [Link(chroma_link, chroma_port).start(), Link(redis_link, redis_port).start()]
+        issuer = ends.enter_context(FakeIssuer())
+        links = [
+            Link(chroma_link, chroma_port).start(),
+            Link(redis_link, redis_port).start(),
+            Link(issuer_link, int(issuer.url.rsplit(":", 1)[1])).start(),
+        ]
         for link in links:
             ends.callback(link.stop)
-        for child in (chroma, redis, llm):
+        for child in (postgres, chroma, redis, llm):
             child.wait()
-        environment = _environment(folder, chroma_link, redis_link, llm_port)
-        places = _ingested(folder, environment, nodes)
+        environment = settings_of(folder, sql, chroma_link, redis_link, llm_port)
+        if identity == "oidc":
+            environment |= signing_in(issuer.url, f"http://127.0.0.1:{issuer_link}/jwks")
+        _ingest(folder, environment)
+        people: tuple[Caller, ...] = ()
+        operator = Caller()
+        if identity == "oidc":
+            people, operator = _keys(url_of(sql), environment["KEY_PEPPER"])
+        worker = begun(_worker(folder, environment))
+        places = [folder / f"node-{number}" for number in range(nodes)]
         assistants = [begun(_assistant(place, port, environment)) for place, port in zip(places, ports, strict=True)]
-        for assistant in assistants:
-            assistant.wait()
+        for child in (worker, *assistants):
+            child.wait()
         nginx = open_nginx(folder / "proxy", ports, supervised=True)
         ends.callback(nginx.child.stop)
-        yield Stack(folder, assistants, ports, chroma, redis, llm, links[0], links[1], nginx, llm_port)
+        yield Stack(
+            folder, assistants, ports, worker, postgres, chroma, redis, llm, *links, issuer, nginx, llm_port,
+            people, operator, Watch(), audit_disk,
+        )  # fmt: skip
+
+
+def _short_folder(ends: ExitStack) -> Path:
+    """A folder that another user can reach, which one in our own temporary folder is not."""
+    place = Path(tempfile.mkdtemp(prefix="banksight-pg-"))
+    place.chmod(0o755)
+    ends.callback(shutil.rmtree, place, ignore_errors=True)
+    return place / "server"
 
 
 def chroma_server(folder: Path, port: int) -> Child:
@@ -120,6 +191,15 @@ def _llm(folder: Path, port: int) -> Child:
     return Child("llm", command, lambda: answers(f"http://127.0.0.1:{port}/counts", 200), folder / "llm.log")
 
 
+def _worker(folder: Path, environment: dict[str, str]) -> Child:
+    log = folder / "worker.log"
+    log.touch()
+    ours = environment | {"BANKSIGHT_DATA_DIR": str(folder / "worker")}
+    child = Child("worker", [sys.executable, "-m", "rag.cli", "worker"], lambda: False, log, ours)
+    child.answers = lambda: b"worker: ready" in log.read_bytes()[child.log_from :]
+    return child
+
+
 def _assistant(place: Path, port: int, environment: dict[str, str]) -> Child:
     command = [sys.executable, "-m", "bentoml", "serve", "bentos.assistant:Assistant", "--port", str(port)]
     ours = environment | {
@@ -131,37 +211,27 @@ def _assistant(place: Path, port: int, environment: dict[str, str]) -> Child:
     return Child(f"node {port}", command, lambda: answers(f"http://127.0.0.1:{port}/readyz", 200), log, ours)
 
 
-def _environment(folder: Path, chroma: int, redis: int, llm: int) -> dict[str, str]:
-    """The settings of all nodes."""
-    write_corpus(folder / "source")
-    source = {"name": "rules", "kind": "filesystem", "collection": "regulations", "root": str(folder / "source")}
-    return {
-        "BANKSIGHT_PROFILE": "test",
-        "BANKSIGHT__SOURCES": repr([source]),
-        "BANKSIGHT__STORAGE__CHROMA": "server",
-        "BANKSIGHT__STORAGE__CHROMA_PORT": str(chroma),
-        "VECTOR_DB_HOST": "127.0.0.1",
-        "REDIS_URL": f"redis://127.0.0.1:{redis}/0",
-        "BANKSIGHT__ADMISSION__SLOTS": "8",  # of each node, as of a model on one card
-        "CACHE_SECRET": secrets.token_hex(32),
-        "BANKSIGHT__LIMITS__USER": "{requests_per_minute: 100000, tokens_per_day: null}",  # asks Redis for every call
-        "BANKSIGHT__GENERATION__ENGINE": "openai_compatible",
-        "BANKSIGHT__GENERATION__FALLBACK": "[extractive]",
-        "BANKSIGHT__GENERATION__BREAKER_REST_SECONDS": "3",  # rows follow each other more quickly than faults do
-        "LLM_BASE_URL": f"http://127.0.0.1:{llm}/v1",
-        "BANKSIGHT__SERVER__DRAIN_NOTICE_SECONDS": "1.5",
-        "BANKSIGHT__SERVER__ALLOWED_HOSTS": f"[{API_HOST}]",
-        "NO_PROXY": "*",
-    }
+def _ingest(folder: Path, environment: dict[str, str]) -> None:
+    """The documents of every tenant, each by a run of its own, as nobody serves two of them with one worker."""
+    for tenant in reversed(TENANTS):
+        write_corpus(source_of(folder, tenant), tenant)
+        ours = {"BANKSIGHT__TENANT": tenant.name, "BANKSIGHT__SOURCES": sources_of(folder, tenant)}
+        subprocess.run(
+            [sys.executable, "-m", "rag.cli", "ingest"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
+            env={**os.environ, **environment, "BANKSIGHT_DATA_DIR": str(folder / "worker"), **ours},
+        )  # fmt: skip
 
 
-def _ingested(folder: Path, environment: dict[str, str], nodes: int) -> Sequence[Path]:
-    """A data folder for each node: ingested once, copied for the others. Chroma is shared."""
-    places = [folder / f"node-{number}" for number in range(nodes)]
-    subprocess.run(
-        [sys.executable, "-m", "rag.cli", "ingest"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
-        env={**os.environ, **environment, "BANKSIGHT_DATA_DIR": str(places[0])},
-    )  # fmt: skip
-    for place in places[1:]:
-        shutil.copytree(places[0], place, ignore=shutil.ignore_patterns("*.lock"))
-    return places
+def _keys(database_url: str, pepper: str) -> tuple[tuple[Caller, ...], Caller]:
+    """Keys of people of every tenant, in turn, and of one operator of the first."""
+    database = open_database(database_url, "require")
+    try:
+        store = KeyStore(database, pepper.encode())
+
+        def caller(tenant: Tenant, name: str, *roles: str) -> Caller:
+            return Caller(tenant, store.create(name, Principal(name, tenant.name, frozenset(roles)), 86_400)[1])
+
+        people = [caller(tenant, f"{tenant.name}-{n}", "user") for n in range(PEOPLE) for tenant in TENANTS]
+        return tuple(people), caller(TENANTS[0], "operator", "user", "analyst", "operator")
+    finally:
+        database.dispose()
