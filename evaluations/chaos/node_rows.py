@@ -148,7 +148,7 @@ async def clock_jumps(stack: Stack, plan: Plan) -> Outcome:
     def look() -> None:
         answer = httpx.post(
             f"http://127.0.0.1:{stack.ports[0]}/v1/search", json={"query": "notice of error"},
-            headers=stack.operator.headers, timeout=30, trust_env=False,
+            headers=stack.observer.headers, timeout=30, trust_env=False,
         )  # fmt: skip
         left.append(int(answer.raise_for_status().headers["RateLimit-Remaining"]))
 

@@ -61,6 +61,7 @@ class Stack:
     llm_port: int
     people: tuple[Caller, ...]
     operator: Caller
+    observer: Caller  # who asks for nothing else than a row says
     watch: Watch
     audit_disk: bool  # whether the audit trail has a disk of its own, which can be filled
 
@@ -143,9 +144,9 @@ def running_stack(folder: Path, nodes: int, identity: Literal["none", "oidc"] = 
             environment |= signing_in(issuer.url, f"http://127.0.0.1:{issuer_link}/jwks")
         _ingest(folder, environment)
         people: tuple[Caller, ...] = ()
-        operator = Caller()
+        operator = observer = Caller()
         if identity == "oidc":
-            people, operator = _keys(url_of(sql), environment["KEY_PEPPER"])
+            people, operator, observer = _keys(url_of(sql), environment["KEY_PEPPER"])
         worker = begun(_worker(folder, environment))
         places = [folder / f"node-{number}" for number in range(nodes)]
         assistants = [begun(_assistant(place, port, environment)) for place, port in zip(places, ports, strict=True)]
@@ -155,7 +156,7 @@ def running_stack(folder: Path, nodes: int, identity: Literal["none", "oidc"] = 
         ends.callback(nginx.child.stop)
         yield Stack(
             folder, assistants, ports, worker, postgres, chroma, redis, llm, *links, issuer, nginx, llm_port,
-            people, operator, Watch(), audit_disk,
+            people, operator, observer, Watch(), audit_disk,
         )  # fmt: skip
 
 
@@ -222,8 +223,8 @@ def _ingest(folder: Path, environment: dict[str, str]) -> None:
         )  # fmt: skip
 
 
-def _keys(database_url: str, pepper: str) -> tuple[tuple[Caller, ...], Caller]:
-    """Keys of people of every tenant, in turn, and of one operator of the first."""
+def _keys(database_url: str, pepper: str) -> tuple[tuple[Caller, ...], Caller, Caller]:
+    """Keys of people of every tenant, in turn, of an operator of the first, and of one more of its people."""
     database = open_database(database_url, "require")
     try:
         store = KeyStore(database, pepper.encode())
@@ -232,6 +233,7 @@ def _keys(database_url: str, pepper: str) -> tuple[tuple[Caller, ...], Caller]:
             return Caller(tenant, store.create(name, Principal(name, tenant.name, frozenset(roles)), 86_400)[1])
 
         people = [caller(tenant, f"{tenant.name}-{n}", "user") for n in range(PEOPLE) for tenant in TENANTS]
-        return tuple(people), caller(TENANTS[0], "operator", "user", "analyst", "operator")
+        operator = caller(TENANTS[0], "operator", "user", "analyst", "operator")
+        return tuple(people), operator, caller(TENANTS[0], "observer", "user", "analyst")
     finally:
         database.dispose()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from rag.operations.telemetry import vector_query
 logger = logging.getLogger(__name__)
 
 Vector = np.ndarray[Any, np.dtype[np.float32]]
+_LEAST_ROOM_BYTES = 1_000_000
 _MOST_PER_CALL = 5_000  # Chroma refuses more than 5,461 records in one call
 _QUERY, _GET = cast("Any", Collection.query), cast("Any", Collection.get)
 _RELINKS = 5  # tries; one has always been enough
@@ -44,11 +46,18 @@ class VectorIndex:
 
     @classmethod
     def embedded(cls, folder: Path, encoder: str) -> VectorIndex:
-        """The index in `folder`, owned by this process. Raises `ConfigurationError` when it cannot be opened."""
+        """The index in `folder`, owned by this process.
+
+        Raises `ConfigurationError` when it cannot be opened, and `StorageUnavailable` where its disk is full.
+        """
         settings = ChromaSettings(anonymized_telemetry=False, is_persistent=True, persist_directory=str(folder))
         try:
             return cls(chromadb.PersistentClient(str(folder), settings), encoder)
         except Exception as error:  # Chroma raises bare and Rust errors for a foreign or broken folder
+            if _is_full(folder):
+                raise StorageUnavailable(
+                    f"Chroma cannot write to {folder}: the disk is full; make room there"
+                ) from error
             raise ConfigurationError(
                 f"Chroma {chromadb.__version__} cannot open {folder}: {_first_line(error)}; it was written by another "
                 "version or is damaged: start the version that wrote it, or rebuild with `banksight ingest --rebuild`"
@@ -257,6 +266,12 @@ class VectorIndex:
                 "rebuild with `banksight ingest --rebuild`, or restore the encoder that made it"
             )
         return collection
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether there is no room for even a small database."""
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    return shutil.disk_usage(place).free < _LEAST_ROOM_BYTES
 
 
 def _sessions(client: ClientAPI) -> list[httpx.Client]:
