@@ -6,7 +6,8 @@ import random
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -130,7 +131,9 @@ def crash_loop(folder: Path, kills: int, seed: int) -> Tally:
     server.start()
     try:
         for _ in range(kills):
-            _write_until_killed(writers, port, lambda: (time.sleep(chance.uniform(0.05, _MOST_SECONDS)), server.kill()))
+            with _writing(writers, port):
+                time.sleep(chance.uniform(0.05, _MOST_SECONDS))
+                server.kill()
             server.start()
             index = VectorIndex.server("127.0.0.1", port, 30, _ENCODER)
             tally.compare(writers, index, chance)
@@ -142,18 +145,22 @@ def crash_loop(folder: Path, kills: int, seed: int) -> Tally:
     return tally
 
 
-def _write_until_killed(writers: list[Writer], port: int, kill: Callable[[], object]) -> None:
+@contextmanager
+def _writing(writers: list[Writer], port: int) -> Iterator[None]:
+    """Writers at work, each over a connection of its own."""
     indexes = [VectorIndex.server("127.0.0.1", port, 30, _ENCODER) for _ in writers]
     stop = threading.Event()
     threads = [threading.Thread(target=w.work, args=(i, stop)) for w, i in zip(writers, indexes, strict=True)]
     for thread in threads:
         thread.start()
-    kill()
-    stop.set()
-    for thread in threads:
-        thread.join()
-    for index in indexes:
-        index.close()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        for index in indexes:
+            index.close()
 
 
 def chroma_crashes(folder: Path, plan: Plan) -> Outcome:

@@ -24,7 +24,7 @@ class Child:
     answers: Callable[[], bool]
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
-    start_seconds: float = 120
+    start_seconds: float = 400
     process: subprocess.Popen[bytes] | None = None
     log_from: int = 0  # where in its log the latest start begins, in bytes
 

@@ -130,12 +130,9 @@ def running_stack(folder: Path, nodes: int, identity: Literal["none", "oidc"] = 
         redis = begun(_redis(folder, redis_port))
         llm = begun(_llm(folder, llm_port))
         issuer = ends.enter_context(FakeIssuer())
-        links = [
-            Link(chroma_link, chroma_port).start(),
-            Link(redis_link, redis_port).start(),
-            Link(issuer_link, int(issuer.url.rsplit(":", 1)[1])).start(),
-        ]
-        for link in links:
+        to_chroma, to_redis = Link(chroma_link, chroma_port).start(), Link(redis_link, redis_port).start()
+        to_issuer = Link(issuer_link, int(issuer.url.rsplit(":", 1)[1])).start()
+        for link in (to_chroma, to_redis, to_issuer):
             ends.callback(link.stop)
         for child in (postgres, chroma, redis, llm):
             child.wait()
@@ -155,8 +152,8 @@ def running_stack(folder: Path, nodes: int, identity: Literal["none", "oidc"] = 
         nginx = open_nginx(folder / "proxy", ports, supervised=True)
         ends.callback(nginx.child.stop)
         yield Stack(
-            folder, assistants, ports, worker, postgres, chroma, redis, llm, *links, issuer, nginx, llm_port,
-            people, operator, observer, Watch(), audit_disk,
+            folder, assistants, ports, worker, postgres, chroma, redis, llm, to_chroma, to_redis, to_issuer, issuer,
+            nginx, llm_port, people, operator, observer, Watch(), audit_disk,
         )  # fmt: skip
 
 

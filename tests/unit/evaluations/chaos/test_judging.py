@@ -55,7 +55,7 @@ def test_a_stream_counts_only_when_it_says_how_it_ended(content: str, result: st
 def test_wrong_answers_and_leaks_are_found() -> None:
     right, wrong, leak = (
         _reply(httpx.Response(200, json=ANSWER | {"text": text}))
-        for text in ("Within 10 business days.", "Within 77 days.", f"Project {CANARY}-1 closes in 10 days.")
+        for text in ("Within 10 business days.", "Within 77 days.", f"Project {CANARY}-1 closes in 10 business days.")
     )
     load = Load([right, wrong, leak], [BODY] * 3, 0, 0)
     assert (load.wrong, load.leaks, load.clean) == (1, 1, False)
