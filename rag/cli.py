@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
-from importlib.metadata import entry_points
 
 import click
 
 from connectors.errors import ConnectorError
+from rag.commands.lazy import LazyGroup
 from rag.errors import BankSightError, ModelError
 
 _OURS = {
@@ -26,6 +25,7 @@ _OURS = {
     "proxy": "rag.commands.proxy:proxy",
     "quarantine": "rag.commands.quarantine:quarantine",
     "up": "rag.commands.up:up",
+    "users": "rag.commands.users:users",
     "worker": "rag.commands.worker:worker",
     "version": "rag.commands.version:version",
 }
@@ -34,28 +34,13 @@ EXIT_CODES = """Exit codes: 0 done; 1 done, but something needs attention (a doc
 usage; 3 a setting, a folder or a server is not as it must be; 4 a model could not be loaded; 130 interrupted."""
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported on use. Packages above `rag` add theirs by entry point."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands."""
-        return sorted({*super().list_commands(ctx), *_places()})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported now; None for an unknown name."""
-        place = _places().get(cmd_name)
-        if place is None:
-            return super().get_command(ctx, cmd_name)
-        module, _, name = place.partition(":")
-        command = getattr(importlib.import_module(module), name)
-        return command if isinstance(command, click.Command) else None
-
-
-def _places() -> dict[str, str]:
-    return {point.name: point.value for point in entry_points(group="banksight.commands")} | _OURS
-
-
-@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    group="banksight.commands",
+    places=_OURS,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens to standard error.")
 def banksight(verbose: bool) -> None:  # noqa: FBT001  click passes options by name
     """Answers questions about a bank's own documents, with page-exact citations."""

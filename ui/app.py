@@ -8,13 +8,10 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import chainlit as cl
-from chainlit.auth.jwt import get_jwt_secret
-from chainlit.config import config
 from chainlit.server import app as server
 from chainlit.server import get_html_template, sio
 from chainlit.types import ThreadDict
@@ -24,10 +21,8 @@ from starlette.routing import Route
 from ui import wording
 from ui.client import ApiClient
 from ui.conversation import Conversation, FailedQuestion
-from ui.credentials import SEALED, seal
 from ui.documents import document_routes
 from ui.errors import BackendError, BackendFailed
-from ui.guests import GUEST, forgotten_since, newcomer
 from ui.history.database import open_database
 from ui.history.layer import ConversationLayer
 from ui.history.store import ConversationStore
@@ -38,54 +33,36 @@ from ui.replying import ASK_AGAIN, OPEN_SOURCE, reply, source_buttons
 from ui.resuming import answers, recalled
 from ui.sessions import Identify, Sessions
 from ui.settings import UiSettings
+from ui.signing_in.opening import open_sign_in
 from ui.sockets import believing_only_the_text, repeating_what_was_missed, stop
 from ui.starters import STARTERS
 
 log = logging.getLogger("ui.app")
-for noisy in ("alembic", "chainlit", "httpx"):
+for noisy in ("alembic", "chainlit", "httpx", "httpx2"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
 
 settings = UiSettings.from_environment(os.environ)
 client = ApiClient(settings)
 
 
-def keep_conversations(database_url: str) -> None:
-    """Conversations in a database, for people who sign in, or whom the chat signs in itself as `ui.guests` says."""
-    store = ConversationStore(open_database(database_url))
-    layer, sessions = ConversationLayer(store, client.judge), Sessions(store, time.time)
+def keep_conversations(database_url: str) -> frozenset[str]:
+    """Conversations in a database, for people who sign in. Returns the paths that signing in needs."""
+    engine = open_database(database_url)
+    store = ConversationStore(engine)
+    sign_in = open_sign_in(settings, client, engine, store)
+    layer, sessions = ConversationLayer(store, client.judge), Sessions(store, time.time, sign_in.kept)
     cl.data_layer(lambda: layer)
-    server.router.routes[:0] = [*feedback_routes(layer), Route("/logout", sessions.log_out, methods=["POST"])]
+    log_out = Route("/logout", sessions.log_out, methods=["POST"])
+    server.router.routes[:0] = [*feedback_routes(layer), log_out, *sign_in.routes]
     server.add_middleware(Identify, sessions=sessions)
-    if settings.ui_login == "key":
-        cl.password_auth_callback(sign_in_by_key)
-        return
-
-    @cl.header_auth_callback
-    async def sign_in(headers: Mapping[str, str]) -> User:
-        gone = forgotten_since(datetime.now(UTC), config.project.user_session_timeout)
-        await asyncio.to_thread(store.delete_users, GUEST, gone)
-        return User(identifier=newcomer(headers, listens_on_loopback=settings.ui_listens == "loopback"))
+    return sign_in.open_paths
 
 
-async def sign_in_by_key(_name: str, key: str) -> User | None:
-    """The person whom the API takes this key for; None when it takes it for nobody's."""
-    if not key.isascii() or not key.isprintable():
-        return None
-    try:
-        person = await client.person(key)
-    except BackendError as problem:
-        log.warning("sign-in refused: %s", type(problem).__name__)
-        return None
-    metadata = {SEALED: seal(key, get_jwt_secret() or "")}
-    return User(identifier=f"{person.tenant}/{person.subject}", display_name=person.subject, metadata=metadata)
-
-
-if settings.ui_database_url:
-    keep_conversations(settings.ui_database_url)
+for_signing_in = keep_conversations(settings.ui_database_url) if settings.ui_database_url else frozenset[str]()
 sio.on("client_message", believing_only_the_text(sio.handlers["/"]["client_message"], new=True))
 sio.on("edit_message", believing_only_the_text(sio.handlers["/"]["edit_message"], new=False))
 server.router.routes[:0] = document_routes(client)  # before Chainlit's catch-all route
-server.add_middleware(Protection, policy=content_security_policy(get_html_template("")))
+server.add_middleware(Protection, policy=content_security_policy(get_html_template("")), open_paths=for_signing_in)
 sio.eio.cors_allowed_origins = same_origin
 sio.on("stop", stop)
 sio.on("connection_successful", repeating_what_was_missed(sio.handlers["/"]["connection_successful"]))

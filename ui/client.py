@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from pydantic import ValidationError
 
-from ui.credentials import current_key
+from ui.credentials import current_bearer
 from ui.errors import (
     BackendBusy,
     BackendDown,
@@ -105,11 +105,17 @@ class ApiClient:
             await _raise_for_problem(await self._http.post("/v1/feedback", json=body))
 
     async def person(self, key: str) -> Person:
-        """Whom the API takes somebody with this key for. Raises a BackendError."""
+        """Whom the API takes somebody with this key or token for. Raises a BackendError."""
         with _translated():
             response = await self._http.get("/v1/me", headers={"Authorization": f"Bearer {key}"})
             await _raise_for_problem(response)
             return Person.model_validate_json(response.content)
+
+    async def log_out(self, token: str) -> None:
+        """Let the API refuse this token from now on. A key would be refused too. Raises a BackendError."""
+        with _translated():
+            headers = {"Authorization": f"Bearer {token}"}
+            await _raise_for_problem(await self._http.post("/v1/logout", headers=headers))
 
     @asynccontextmanager
     async def open(self, path: str, *, accept: str, params: dict[str, int]) -> AsyncIterator[httpx.Response]:
@@ -126,9 +132,9 @@ async def _begin_trace(request: httpx.Request) -> None:
 
 
 async def _say_who_asks(request: httpx.Request) -> None:
-    """The person's own key goes with each request, so that their roles and labels hold for what the chat shows."""
-    if key := current_key.get():
-        request.headers["Authorization"] = f"Bearer {key}"
+    """The person's own key or token goes with each request, so that their roles and labels hold for what is shown."""
+    if "Authorization" not in request.headers and (bearer := await current_bearer.get()()):
+        request.headers["Authorization"] = f"Bearer {bearer}"
 
 
 @contextmanager

@@ -1,21 +1,38 @@
-"""The key that somebody signed in with, kept in their own session: encrypted, and readable on every node of the chat.
+"""What stands for a person at the API: a key or an access token, encrypted wherever it is kept.
 
-Nothing on the server remembers it. Whoever has the cookie and not the session secret has an opaque text.
+Whoever has the cookie, or the database, and not the session secret has an opaque text.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 
 from cryptography.fernet import Fernet, InvalidToken
 
-# What the API is told about who asks: set for each request and socket, inherited by tasks. Empty where nobody signs in.
-current_key: ContextVar[str] = ContextVar("current_key", default="")
+# Gives what stands for the person now, empty where nobody signs in. Asked anew for each request to the API, because a
+# socket lives longer than an access token, and than many a session. May raise SignInNeeded.
+Bearer = Callable[[], Awaitable[str]]
 
 PURPOSE = b"banksight-ui key in session"
-SEALED = "sealed"  # the name in a session's metadata
+SEALED = "sealed"  # the name in a session's metadata: the key itself, encrypted
+SESSION = "session"  # or the id of a session that the server keeps
+
+
+def always(key: str) -> Bearer:
+    """The same key each time."""
+
+    async def bearer() -> str:
+        return key
+
+    return bearer
+
+
+NOBODYS = always("")
+# Set for each request and socket, inherited by tasks.
+current_bearer: ContextVar[Bearer] = ContextVar("current_bearer", default=NOBODYS)
 
 
 def seal(key: str, session_secret: str) -> str:

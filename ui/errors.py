@@ -5,7 +5,7 @@ BackendError
 ├── BackendBusy         wait `retry_after` seconds: the API is at its limit
 ├── BackendTimeout      try again: no word for too long, or no end
 ├── StreamCut           try again: the answer ended in its middle
-├── SignInNeeded        sign in again: the key does not count, or no more
+├── SignInNeeded        sign in again: the key or session does not count, or no more
 ├── QuestionRejected    ask differently: the API's own sentence says how
 ├── SourceNotFound      ask again: the document is gone, or may not be read
 └── BackendFailed       tell the operator: everything else

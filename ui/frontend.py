@@ -33,15 +33,16 @@ class FrontendError(RuntimeError):
     """The front end cannot be prepared; the text is one sentence that says what to do."""
 
 
-def prepare(folder: Path, port: int) -> Path:
+def prepare(folder: Path, port: int, login: str = "none") -> Path:
     """Make the folder that Chainlit runs in, and the shared front end beside it. Doing it again changes nothing.
+    `login` is how people sign in, which the page to sign in has words for.
 
     Returns the folder to run in. Raises FrontendError when a foreign address is left, OSError when `folder` cannot be
     written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     prepare_build(_chainlit() / "frontend" / "dist", folder / "frontend")
-    return prepare_app_root(folder / f"app-{port}")
+    return prepare_app_root(folder / f"app-{port}", login)
 
 
 def writable_folder(wanted: Path) -> Path:
@@ -82,17 +83,18 @@ def without_foreign_addresses(page: str) -> str:
     return cleaned
 
 
-def prepare_app_root(target: Path) -> Path:
+def prepare_app_root(target: Path, login: str) -> Path:
     """Copy our settings, style and welcome text, and write a translation for every language that Chainlit knows."""
     for name in SERVED_AS_IS:
         _copy_contents(OWN / name, target / name)
     translations = target / ".chainlit" / "translations"
     translations.mkdir(exist_ok=True)
-    ours = {path.stem: _json(path) for path in (OWN / "translations").glob("*.json")}
+    ours, of_keys = (_words(OWN / "translations" / folder) for folder in ("", "login-with-key"))
     about = (OWN / "chainlit.md").read_text(encoding="utf-8")
     for packaged in sorted((_chainlit() / "translations").glob("*.json")):
         words = merged(_json(packaged), ours[ALL_LANGUAGES])
-        words = merged(words, ours.get(packaged.stem, {}))
+        for own in (ours, of_keys if login == "key" else {}):
+            words = merged(words, own.get(packaged.stem, {}))
         (translations / packaged.name).write_text(json.dumps(words, ensure_ascii=False, indent=1), encoding="utf-8")
         for language in (packaged.stem, packaged.stem.split("-")[0]):
             (target / f"chainlit_{language}.md").write_text(about, encoding="utf-8")
@@ -124,6 +126,10 @@ def _chainlit() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise FrontendError("Chainlit is not installed: install BankSight with its `ui` extra.")
     return Path(spec.submodule_search_locations[0])
+
+
+def _words(folder: Path) -> dict[str, dict[str, Any]]:
+    return {path.stem: _json(path) for path in folder.glob("*.json")}
 
 
 def _content(path: Path) -> str:

@@ -96,7 +96,8 @@ def check_port(host: str, port: int) -> None:
 def start(host: str, port: int, api_url: str, data_folder: Path) -> subprocess.Popen[bytes]:
     """Start Chainlit in a folder of its own and return its process at once. Raises LaunchError, FrontendError."""
     check_port(host, port)
-    app_root = prepare(writable_folder(data_folder / "ui"), port)
+    login = os.environ.get("BANKSIGHT_UI_LOGIN", "none")
+    app_root = prepare(writable_folder(data_folder / "ui"), port, login)
     app = Path(__file__).resolve().parent / "app.py"
     command = [sys.executable, "-m", "chainlit", "run", str(app), "--headless", "--host", host, "--port", str(port)]
     # Its own session: Ctrl-C in the terminal reaches us only, and we end the child in order.

@@ -77,8 +77,10 @@ def _secured(name: bytes, value: bytes) -> tuple[bytes, bytes]:
 class Protection:
     """ASGI middleware: security headers on every response, and 404 for routes that are not ours to offer."""
 
-    def __init__(self, app: ASGIApp, policy: str) -> None:
+    def __init__(self, app: ASGIApp, policy: str, open_paths: frozenset[str] = frozenset()) -> None:
+        """`open_paths` are routes of ours below a closed prefix."""
         self._app = app
+        self._open = open_paths
         self._headers = {
             "Content-Security-Policy": policy,
             "X-Content-Type-Options": "nosniff",
@@ -91,7 +93,7 @@ class Protection:
         """Pass everything on, except HTTP requests to closed paths."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif scope["path"] in CLOSED_PATHS or scope["path"].startswith(CLOSED_PREFIXES):
+        elif self._is_closed(scope["path"]):
             await PlainTextResponse("Not found", status_code=404)(scope, receive, send)
         elif scope["method"] == "POST" and scope["path"] == "/project/file":
             await PlainTextResponse("Uploads are off", status_code=404)(scope, receive, send)
@@ -99,6 +101,9 @@ class Protection:
             await PlainTextResponse("Only the chat's own page may do this", status_code=403)(scope, receive, send)
         else:
             await self._app(scope, receive, self._with_headers(send, secure=_needs_secure_cookies(scope)))
+
+    def _is_closed(self, path: str) -> bool:
+        return path not in self._open and (path in CLOSED_PATHS or path.startswith(CLOSED_PREFIXES))
 
     def _with_headers(self, send: Send, *, secure: bool) -> Send:
         async def sending(message: Message) -> None:

@@ -58,7 +58,7 @@ def failure(problem: BackendError, reference: str) -> str:
         case QuestionRejected():
             return "The question could not be read. Please put it differently."
         case SignInNeeded():
-            return "Your key does not count any more. Please sign out, and sign in with a valid one."
+            return "Your sign-in does not count any more. Please sign out, and sign in again."
         case SourceNotFound():
             return "This source is not there any more. Ask the question again to get the current sources."
         case BackendBusy(retry_after=seconds):

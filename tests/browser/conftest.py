@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +27,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request as ApiRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route as ApiRoute
+
+from rag.errors import NotSignedIn
+from rag.governance.tokens import TokenVerifier
 
 CHROMIUM = os.environ.get("BANKSIGHT_CHROMIUM", "/usr/bin/chromium")
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
@@ -63,6 +66,8 @@ class ScriptedApi:
     finished: list[str] = field(default_factory=list)
     callers: dict[str, str] = field(default_factory=dict)  # the Authorization header by question
     judged: list[dict[str, Any]] = field(default_factory=list)
+    verifier: TokenVerifier | None = None  # of access tokens: the product's own
+    ended: list[str] = field(default_factory=list)  # what was signed out
     url: str = ""
 
     def citation(self, marker: int, document_id: str, page: int, quote: str, section: str = "") -> dict[str, Any]:
@@ -89,6 +94,7 @@ class ScriptedApi:
                 ApiRoute("/v1/documents/{id}/content", self._content),
                 ApiRoute("/v1/documents/{id}/pages/{page:int}", self._page),
                 ApiRoute("/v1/me", self._me),
+                ApiRoute("/v1/logout", self._logout, methods=["POST"]),
                 ApiRoute("/v1/feedback", self._feedback, methods=["POST"]),
                 ApiRoute("/livez", lambda _: JSONResponse({})),
             ]
@@ -117,9 +123,21 @@ class ScriptedApi:
 
     async def _me(self, request: ApiRequest) -> Response:
         key = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not key.startswith("bsk_"):
+        try:
+            subject = key[4:] if key.startswith("bsk_") or self.verifier is None else await self._subject(key)
+        except NotSignedIn:
+            subject = ""
+        if not subject or not key.startswith(("bsk_", "ey")):
             return JSONResponse({"title": "Unauthorized", "status": 401}, status_code=401)
-        return JSONResponse({"subject": key[4:], "tenant": "bank", "roles": ["user"], "clearances": []})
+        return JSONResponse({"subject": subject, "tenant": "bank", "roles": ["user"], "clearances": []})
+
+    async def _subject(self, token: str) -> str:
+        assert self.verifier is not None
+        return (await self.verifier.verify(token)).principal.subject
+
+    async def _logout(self, request: ApiRequest) -> Response:
+        self.ended.append(request.headers.get("authorization", "").removeprefix("Bearer "))
+        return Response(status_code=204)
 
     async def _feedback(self, request: ApiRequest) -> Response:
         self.judged.append(await request.json())
@@ -202,6 +220,27 @@ def start_ui(api_url: str, folder: Path, port: int, **more: str) -> subprocess.P
         time.sleep(0.2)
     child.terminate()
     raise AssertionError("the UI did not start")
+
+
+@dataclass(frozen=True)
+class PasswordUi:
+    """A UI where people sign in with a password."""
+
+    url: str
+    folder: Path
+
+    def password_of(self, name: str) -> str:
+        return f"correct horse battery staple of {name}"
+
+    def add(self, name: str) -> None:
+        """Somebody whose key of the API is `bsk_<name>`."""
+        self.users("add", name, given=f"{self.password_of(name)}\nbsk_{name}\n")
+
+    def users(self, *arguments: str, given: str = "") -> None:
+        """`banksight users` on the data folder of this UI."""
+        command = [sys.executable, "-c", "from ui.users import users; users()", *arguments, "--data", str(self.folder)]
+        command += ["--stdin"] if given else []
+        subprocess.run(command, input=given, text=True, check=True, cwd=PROJECT, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -385,13 +424,53 @@ def ui_url(api: ScriptedApi, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def login_url(api: ScriptedApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def ui_with(api: ScriptedApi, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[str]]:
+    """`ui_with({"LOGIN": "key"})`: the address of a UI with these settings, while it runs."""
+
+    @contextmanager
+    def running(settings: dict[str, str], folder: Path | None = None) -> Iterator[str]:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        environment = {f"BANKSIGHT_UI_{name}": value for name, value in ({"PUBLIC_URL": url} | settings).items()}
+        child = start_ui(api.url, folder or tmp_path_factory.mktemp("ui"), port, **environment)
+        yield url
+        child.terminate()
+        child.wait(15)
+
+    return running
+
+
+@pytest.fixture(scope="module")
+def serve_here() -> Callable[..., AbstractContextManager[Any]]:
+    """`serve_here(make)`: what `make` builds for the address that it gets, while its application runs there."""
+
+    @contextmanager
+    def running(make: Callable[[str], Any]) -> Iterator[Any]:
+        port = free_port()
+        server = make(f"http://127.0.0.1:{port}")
+        with serving(server.application(), port):
+            yield server
+
+    return running
+
+
+@pytest.fixture(scope="module")
+def login_url(ui_with: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
     """A UI where people sign in with their key."""
-    port = free_port()
-    child = start_ui(api.url, tmp_path_factory.mktemp("login"), port, BANKSIGHT_UI_LOGIN="key")
-    yield f"http://127.0.0.1:{port}"
-    child.terminate()
-    child.wait(15)
+    with ui_with({"LOGIN": "key"}) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def password_ui(
+    ui_with: Callable[..., AbstractContextManager[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PasswordUi]:
+    """A UI where Ann and Bob sign in with a password."""
+    folder = tmp_path_factory.mktemp("passwords")
+    for name in ("ann", "bob"):
+        PasswordUi("", folder).add(name)
+    with ui_with({"LOGIN": "password"}, folder) as url:
+        yield PasswordUi(url, folder)
 
 
 @pytest.fixture

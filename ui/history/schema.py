@@ -95,3 +95,26 @@ signed_out = Table(
     Column("token", String(64), primary_key=True),
     Column("expiresAt", BigInteger, nullable=False),  # seconds since 1970; the row may go then
 )
+
+# People who sign in with a password. `banksight users` writes them; `sealed` is their key of the API, encrypted.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("passwordHash", Text, nullable=False),  # argon2id, with its parameters and salt
+    Column("sealed", Text, nullable=False),
+    Column("createdAt", String(32), nullable=False),
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("lockedUntil", BigInteger, nullable=False),  # seconds since 1970
+)
+
+# Sessions whose secrets stay on the server: of a password, or of the bank's identity provider.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("userId", String(36), ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("account", String(64), ForeignKey("accounts.name", ondelete="CASCADE"), index=True),
+    Column("sealed", Text, nullable=False),  # a key, or the provider's tokens, encrypted
+    Column("expiresAt", BigInteger, nullable=False),  # seconds since 1970
+)

@@ -5,7 +5,8 @@ COPY constraints.txt /build/
 ARG PIP_EXTRA_INDEX_URL
 RUN python3 -m venv /opt/banksight \
  && /opt/banksight/bin/python -m pip install --no-cache-dir --no-compile --only-binary :all: \
-      --constraint /build/constraints.txt alembic chainlit click cryptography httpx "psycopg[binary]" pydantic PyJWT sqlalchemy \
+      --constraint /build/constraints.txt alembic argon2-cffi Authlib chainlit click cryptography httpx httpx2 itsdangerous joserfc "psycopg[binary]" pydantic PyJWT \
+      sqlalchemy \
  && /opt/banksight/bin/python -m pip uninstall --yes pip setuptools
 COPY sbom.py /build/
 RUN mkdir -p /opt/banksight/share && /opt/banksight/bin/python /build/sbom.py > /opt/banksight/share/sbom.cdx.json
