@@ -36,7 +36,7 @@ DOCUMENT: Final = (
 )
 
 _BASE = "localhost/banksight-test-base"
-_PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
+_PACKAGES = "python3,python3-venv,python3-pip,ca-certificates,restic"
 _BUILDER = {"TOOL": "buildah", "BUILDAH_ISOLATION": "chroot", "TARGET": "cpu"}  # builds need no cgroups and no network
 _PLACES = ("/usr/lib/podman", "/usr/libexec/podman")  # where Debian puts what only podman calls
 

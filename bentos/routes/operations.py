@@ -21,7 +21,7 @@ from rag.models.llms import engine_stats
 from rag.operations.exposition import exposition
 from rag.operations.gpu import Cards
 from rag.operations.health import health_of
-from rag.operations.recorded import registered
+from rag.operations.recorded import recorded, registered
 
 router = APIRouter(tags=["Operations"])
 _cards = Cards()
@@ -70,8 +70,10 @@ async def metrics(request: Request) -> Response:
 
 
 def _metrics(opening: Opening) -> bytes:
+    settings = opening.settings
+    shared = recorded(settings.files_dir)
     if opening.state != "open":
-        return exposition({}, opening.settings.data_dir, _cards)
+        return exposition({}, settings.data_dir, _cards, shared)
     workspace = opening.workspace()
-    stats, shared = engine_stats(workspace.pipeline.engines), registered(workspace.registry)
-    return exposition(stats, opening.settings.data_dir, _cards, shared)
+    stats = engine_stats(workspace.pipeline.engines)
+    return exposition(stats, settings.data_dir, _cards, shared | registered(workspace.registry))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rag.commands.place import opened, print_json, workspace_or_remote
+from rag.commands.place import jobs_of_worker, opened, print_json, workspace_or_remote
+from rag.errors import Busy, DataFolderInUse
 from rag.governance.roles import for_roles
 from rag.operations.backup_repository import BackupRepository
-from rag.settings import load_settings
+from rag.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -43,20 +45,13 @@ def create(*, verify: bool, as_json: bool) -> int:
     with _bar() as bar:
         task = bar.add_task("Opening", total=None)
 
-        def take() -> None:
-            from rag.operations.backup_snapshot import take_snapshot  # noqa: PLC0415
-            from rag.remote import RemoteWorkspace  # noqa: PLC0415
-
-            with workspace_or_remote(settings) as place:
-                if isinstance(place, RemoteWorkspace):
-                    place.snapshot()
-                else:
-                    take_snapshot(place)
-
         def step(name: str) -> None:
             bar.update(task, description=name, completed=0, total=None)
 
-        saved = backups.create(settings, take, step, lambda share: bar.update(task, completed=share, total=1.0))
+        def share(done: float) -> None:
+            bar.update(task, completed=done, total=1.0)
+
+        saved = backups.create(settings, partial(_snapshot, settings), step, share)
         proof = backups.verify(settings, saved, opened, step) if verify else None
     if as_json:
         print_json({"id": saved, "proof": _plain(proof) if proof else None})
@@ -110,21 +105,24 @@ def restore(backup_id: str, *, replace: bool, as_json: bool) -> int:
     with _steps() as step:
         done = backups.restore(settings, backup_id, opened, step, replace=replace)
     if as_json:
-        print_json({**_plain(done.proof), "restored_seconds": done.seconds, "kept": done.kept})
+        print_json({**_plain(done.proof), "restored_seconds": done.seconds, "kept": list(done.kept)})
         return 0
     click.echo(f"backup {done.proof.backup} was restored in {done.seconds:.1f} s: {_sentence(done.proof)}")
     if done.kept:
-        click.echo(f"what was there before is in {done.kept}; delete it when you are sure")
+        click.echo(f"what was there before is in {' and '.join(map(str, done.kept))}; delete it when you are sure")
     return 0
 
 
 @backup.command()
 @click.option("--keep-days", type=click.IntRange(1), help="Instead of backup.keep_days.")
 def prune(*, keep_days: int | None) -> int:
-    """Delete backups that are older than the newest by more than `backup.keep_days`."""
+    """Delete backups that are older than the newest by more than `backup.keep_days`, once that one has proved whole."""
+    from rag.operations import backup as backups  # noqa: PLC0415
+
     settings = load_settings()
     days = keep_days or settings.backup.keep_days
-    gone = BackupRepository(settings.backup, settings.root).forget(days)
+    with _steps() as step:
+        gone = backups.prune(settings, days, opened, step)
     click.echo(f"{gone} backups deleted; those of the last {days} days stay")
     return 0
 
@@ -148,6 +146,24 @@ def drill(backup_id: str, *, as_json: bool) -> int:
         took, promised = certificate["seconds"]["recovery"], certificate["promised_seconds"]
         click.echo(f"recovery took {took:.1f} s of {promised:,} s promised; the certificate is {path}")
     return 0 if certificate["kept_promise"] else 1
+
+
+def _snapshot(settings: Settings) -> None:
+    """Have the corpus copied: here, by the service that has the data folder open, or by the worker."""
+    from rag.operations.backup_snapshot import snapshot_by_worker, take_snapshot  # noqa: PLC0415
+    from rag.remote import RemoteWorkspace  # noqa: PLC0415
+
+    try:
+        with workspace_or_remote(settings) as place:
+            if isinstance(place, RemoteWorkspace):
+                place.snapshot()
+            else:
+                take_snapshot(place)
+    except (Busy, DataFolderInUse):
+        if settings.ingestion.serving != "worker":
+            raise
+        with jobs_of_worker(settings) as worker:
+            snapshot_by_worker(worker, settings, settings.backup.wait_seconds)
 
 
 def _sentence(proof: Proof) -> str:

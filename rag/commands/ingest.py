@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rag.commands.place import opened, print_json, workspace_or_remote
+from rag.commands.place import jobs_of_worker, opened, print_json, workspace_or_remote
 from rag.errors import Busy, DataFolderInUse
 from rag.governance.roles import for_roles
 from rag.ingestion.looking import report_if_unchanged
@@ -66,23 +66,10 @@ def ingest(
     except (Busy, DataFolderInUse):
         if settings.ingestion.serving != "worker" or retry_failed or allow_mass_delete:
             raise
-    with _asked(settings) as ask:
-        return _run_there(ask, sources or None, as_json)
-
-
-@contextmanager
-def _asked(settings: Settings) -> Iterator[_There]:
-    """What has the worker ingest, which holds the right to write."""
     from rag.governance.identity import local_principal  # noqa: PLC0415
-    from rag.ingestion.job_queue import JobQueue  # noqa: PLC0415
-    from rag.storage.database import open_database  # noqa: PLC0415
-    from rag.storage.job_table import JobTable  # noqa: PLC0415
 
-    database = open_database(settings.database_url, "require")
-    try:
-        yield partial(JobQueue(JobTable(database)).ingest, principal=local_principal(settings))
-    finally:
-        database.dispose()
+    with jobs_of_worker(settings) as jobs:
+        return _run_there(partial(jobs.ingest, principal=local_principal(settings)), sources or None, as_json)
 
 
 @contextmanager

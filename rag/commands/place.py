@@ -16,6 +16,7 @@ from rag.storage.ownership import owner_of
 
 if TYPE_CHECKING:
     from rag.bootstrap import Workspace
+    from rag.ingestion.job_queue import JobQueue
     from rag.nodes import Access
     from rag.remote import RemoteWorkspace
 
@@ -49,6 +50,20 @@ def workspace_or_remote(
         )
     with opened(settings) as workspace:
         yield workspace
+
+
+@contextmanager
+def jobs_of_worker(settings: Settings) -> Iterator[JobQueue]:
+    """What has `banksight worker` do something, which holds the right to write. Raises `StorageUnavailable`."""
+    from rag.ingestion.job_queue import JobQueue  # noqa: PLC0415
+    from rag.storage.database import open_database  # noqa: PLC0415
+    from rag.storage.job_table import JobTable  # noqa: PLC0415
+
+    database = open_database(settings.database_url, "require")
+    try:
+        yield JobQueue(JobTable(database))
+    finally:
+        database.dispose()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -68,8 +69,12 @@ def _opened(settings: Settings, stop: threading.Event) -> Workspace | None:
 
 def _work(workspace: Workspace, stop: threading.Event) -> int:
     from rag.ingestion.jobs import JobRunner  # noqa: PLC0415
+    from rag.operations.backup_snapshot import snapshot_asked_for  # noqa: PLC0415
 
-    jobs = JobRunner(workspace.ingest, workspace.registry.jobs, delete=workspace.delete_asked_for)
+    jobs = JobRunner(
+        workspace.ingest, workspace.registry.jobs,
+        delete=workspace.delete_asked_for, snapshot=partial(snapshot_asked_for, workspace),
+    )  # fmt: skip
     jobs.start()
     click.echo("BankSight worker: ready", err=True)
     try:

@@ -52,7 +52,7 @@ class JobQueue:
             self._table.ask_to_stop(job_id)
         return self.get(job_id)
 
-    def do_soon(self, kind: Kind, document_id: str, *, subject: str, tenant: str, seconds: float) -> None:
+    def do_soon(self, kind: Kind, document_id: str | None, *, subject: str, tenant: str, seconds: float) -> None:
         """Have this done and wait for it. Raises `Busy` when it was not begun in `seconds`; then it is not done."""
         job = self.submit(None, subject=subject, tenant=tenant, document_id=document_id, kind=kind)
         until = time.monotonic() + seconds

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-Kind = Literal["ingest", "delete"]
+Kind = Literal["ingest", "delete", "snapshot"]
 FINISHED: frozenset[JobState] = frozenset({"succeeded", "failed", "cancelled"})
 MAX_ATTEMPTS = 3
 _LOOK_EVERY_SECONDS = 0.3  # at what other processes ask for
@@ -69,7 +69,7 @@ class JobProgress:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An ingestion or a deletion. `sources` None means every configured source.
+    """An ingestion, a deletion or the copy for a backup. `sources` None means every configured source.
 
     `document_id` names the upload that an ingestion is for, or what is to be deleted.
     """
@@ -115,10 +115,12 @@ class JobRunner:
         store: JobStore,
         finished: Callable[[IngestReport], None] | None = None,
         delete: Delete | None = None,
+        snapshot: Callable[[str], IngestReport] | None = None,
     ) -> None:
-        """With `delete`, what other processes ask for in the same store is done too."""
+        """With `delete`, what other processes ask for in the same store is done too. `snapshot` gets the job's id."""
         self._ingest = ingest
         self._delete = delete
+        self._snapshot = snapshot
         self._store = store
         self._finished = finished
         self._lock = threading.Lock()
@@ -243,6 +245,8 @@ class JobRunner:
     def _report(self, job: Job, stop: threading.Event) -> IngestReport:
         if job.kind == "delete" and self._delete and job.document_id:
             return self._delete(job.document_id)
+        if job.kind == "snapshot" and self._snapshot:
+            return self._snapshot(job.id)
         return self._ingest(job.sources, self._note_progress(job.id), stop)
 
     def _conclude(self, job: Job, report: IngestReport, stop: threading.Event) -> None:

@@ -6,12 +6,15 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from filelock import FileLock, Timeout
 
 from rag.errors import Busy
 from rag.operations.backup_manifest import read_manifest
@@ -29,11 +32,11 @@ _RETRY_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was put in place. `kept` is the folder with what was there before, None where nothing was."""
+    """What was put in place. `kept` are the folders with what was there before; none where nothing was."""
 
     proof: Proof
     seconds: float
-    kept: Path | None
+    kept: tuple[Path, ...]
 
 
 def create(
@@ -41,20 +44,21 @@ def create(
 ) -> str:
     """Save a snapshot of the corpus; returns the id. `snapshot` makes it, here or in the process that owns the folder.
 
-    Raises `Busy` when an ingestion does not end within `backup.wait_seconds`.
+    Raises `Busy` when an ingestion does not end within `backup.wait_seconds`, or while another backup is made.
     """
     repository = BackupRepository(settings.backup, settings.root)
-    repository.prepare()
-    progress("Copying the corpus")
-    _patiently(snapshot, settings.backup.wait_seconds, progress)
-    folder = place_of_snapshot(settings)
-    facts = read_manifest(folder).facts
-    progress("Saving")
-    told = {"documents": str(facts.documents), "chunks": str(facts.chunks), "version": facts.app_version}
-    try:
-        return repository.save(folder, told, share)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _alone(settings):
+        repository.prepare()
+        progress("Copying the corpus")
+        folder = place_of_snapshot(settings)
+        try:
+            _patiently(snapshot, settings.backup.wait_seconds, progress)
+            facts = read_manifest(folder).facts
+            progress("Saving")
+            told = {"documents": str(facts.documents), "chunks": str(facts.chunks), "version": facts.app_version}
+            return repository.save(folder, told, share)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def verify(settings: Settings, backup_id: str, open_it: Open, progress: Progress) -> Proof:
@@ -63,8 +67,22 @@ def verify(settings: Settings, backup_id: str, open_it: Open, progress: Progress
     saved = repository.find(backup_id)
     with proved(saved.id, repository, settings, open_it, progress) as (proof, _):
         made = time.time() - newest_age_seconds(saved)
-    record(settings.data_dir, BACKED_UP, max(made, recorded(settings.data_dir).get(BACKED_UP, 0.0)))
+    _proved(settings).write_text(saved.id, encoding="ascii")
+    record(settings.files_dir, BACKED_UP, max(made, recorded(settings.files_dir).get(BACKED_UP, 0.0)))
     return proof
+
+
+def prune(settings: Settings, keep_days: int, open_it: Open, progress: Progress) -> int:
+    """Delete backups that are so many days older than the newest, which stays; returns how many.
+
+    The newest must have proved whole, or does now: nothing is deleted when `verify` raises. So a good one always stays.
+    """
+    repository = BackupRepository(settings.backup, settings.root)
+    newest = repository.find("latest").id
+    if not _proved(settings).is_file() or _proved(settings).read_text(encoding="ascii") != newest:
+        verify(settings, newest, open_it, progress)
+    progress("Deleting")
+    return repository.forget(keep_days)
 
 
 def restore(settings: Settings, backup_id: str, open_it: Open, progress: Progress, *, replace: bool) -> Restored:
@@ -101,13 +119,32 @@ def drill(settings: Settings, backup_id: str, open_it: Open, progress: Progress)
         "kept_promise": proof.seconds <= PROMISED_SECONDS,
         "software": f"BankSight {version('banksight')}, Python {platform.python_version()}, {platform.machine()}",
     }
-    folder = settings.data_dir / "backup" / "certificates"
+    folder = settings.files_dir / "backup" / "certificates"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"drill-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     path.write_text(json.dumps(certificate, indent=2) + "\n", encoding="utf-8")
-    record(settings.data_dir, DRILLED, time.time())
-    record(settings.data_dir, DRILL_SECONDS, proof.seconds)
+    record(settings.files_dir, DRILLED, time.time())
+    record(settings.files_dir, DRILL_SECONDS, proof.seconds)
     return certificate, path
+
+
+def _proved(settings: Settings) -> Path:
+    """The file with the id of the backup that proved whole last."""
+    folder = settings.files_dir / "backup"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "proved"
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """There is one place for the copy. Raises `Busy`."""
+    folder = settings.files_dir / "backup"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "create.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise Busy("another backup is being made now; wait until that has ended", retry_after=60) from error
 
 
 def _patiently(snapshot: Callable[[], object], seconds: float, progress: Progress) -> None:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from rag.operations.backup_manifest import Facts, Manifest, digest_of_pairs, req
 from rag.operations.backup_repository import BackupRepository, Saved
 from rag.operations.backup_snapshot import finds
 from rag.storage.database import open_database
+from rag.storage.lease import WriterLease
 from rag.storage.ownership import Ownership
 from rag.storage.registry import Registry
 from rag.storage.vectors import VectorIndex
@@ -35,6 +36,7 @@ Progress = Callable[[str], None]
 _REGISTRY: Final = "registry.sqlite3"
 _CORPUS: Final = "corpus"  # in the scratch folder: the data folder that is built from the backup
 _OF_CORPUS: Final = ("chroma", "lexical", "originals", _REGISTRY)
+_OF_ALL_MACHINES: Final = ("originals", "uploads")  # in the folder of files; everything else is in the data folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,23 @@ def newest_age_seconds(saved: Saved) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(saved.created_at[:19] + "+00:00")).total_seconds()
 
 
-def put_in_place(scratch: Path, settings: Settings, *, replace: bool) -> Path | None:
-    """Make a proved backup the live corpus. Returns the folder that keeps what it replaced, if it replaced something.
+def put_in_place(scratch: Path, settings: Settings, *, replace: bool) -> tuple[Path, ...]:
+    """Make a proved backup the live corpus. Returns the folders that keep what it replaced, if it replaced something.
 
     The registry comes last, and nothing counts that it does not list: killed before, the place is as good as empty.
-    Raises `ConfigurationError` for a place that holds documents, unless told to `replace`, and `DataFolderInUse`.
+    Raises `ConfigurationError` for a place that holds documents, unless told to `replace`, `DataFolderInUse`, and
+    `Busy` while a worker writes, on whatever machine.
     """
-    ownership = Ownership(settings.data_dir)
+    with ExitStack() as ends:
+        ends.callback(Ownership(settings.data_dir).release)
+        if settings.ingestion.serving == "worker":
+            database = open_database(settings.database_url)
+            ends.callback(database.dispose)
+            ends.callback(WriterLease(database, settings.data_dir).release)
+        return _put_in_place(scratch, settings, replace)
+
+
+def _put_in_place(scratch: Path, settings: Settings, replace: bool) -> tuple[Path, ...]:  # noqa: FBT001
     try:
         # The corpus was opened, which left files of its own beside these; other folders are as they were saved.
         parts = [scratch / _CORPUS / name for name in _OF_CORPUS] + [scratch / name for name in settings.backup.folders]
@@ -101,7 +113,7 @@ def put_in_place(scratch: Path, settings: Settings, *, replace: bool) -> Path | 
         kept = _make_room([path.name for path in parts], settings, replace)
         for path in parts:
             if path.name != _REGISTRY and not (path.name == "chroma" and settings.storage.chroma == "server"):
-                path.replace(settings.data_dir / path.name)
+                shutil.move(path, _home(path.name, settings) / path.name)
         if settings.storage.chroma == "server":
             _fill_server(scratch, settings, replace)
         if settings.storage.database_url:
@@ -110,9 +122,11 @@ def put_in_place(scratch: Path, settings: Settings, *, replace: bool) -> Path | 
             (scratch / _CORPUS / _REGISTRY).replace(settings.data_dir / _REGISTRY)
     except OSError as error:
         raise StorageUnavailable(f"the backup could not be put in place: {error}; check the disk") from error
-    finally:
-        ownership.release()
     return kept
+
+
+def _home(name: str, settings: Settings) -> Path:
+    return settings.files_dir if name in _OF_ALL_MACHINES else settings.data_dir
 
 
 def _build(scratch: Path, manifest: Manifest, settings: Settings, open_it: Open) -> None:
@@ -146,8 +160,12 @@ def _build(scratch: Path, manifest: Manifest, settings: Settings, open_it: Open)
 
 
 def _settings_for(scratch: Path, settings: Settings) -> Settings:
-    """These settings with every store and the audit trail in `scratch`, and nothing that reaches out of it."""
-    storage = settings.storage.model_copy(update={"chroma": "embedded", "database_url": ""})
+    """These settings with every store and the audit trail in `scratch`, and nothing that reaches out of it.
+
+    Without a `files_dir` of its own, too: comparing deletes originals that the registry does not know.
+    """
+    storage = settings.storage.model_copy(update={"chroma": "embedded", "database_url": "", "files_dir": ""})
+    ingestion = settings.ingestion.model_copy(update={"serving": "in_process"})
     graphs = settings.embedding.graph_dir or str(settings.data_dir / "models")
     embedding = settings.embedding.model_copy(update={"graph_dir": graphs, "serving": "in_process"})
     generation = settings.generation.model_copy(
@@ -160,7 +178,7 @@ def _settings_for(scratch: Path, settings: Settings) -> Settings:
     return settings.model_copy(
         update={
             "data_dir": scratch, "sources": (), "storage": storage, "embedding": embedding, "generation": generation,
-            "audit": audit,
+            "audit": audit, "ingestion": ingestion,
             "redis": redis, "identity": identity, "verification": verification,
         }
     )  # fmt: skip
@@ -172,28 +190,38 @@ def _records(folder: Path) -> Iterator[tuple[str, list[str], np.ndarray, list[di
         yield path.stem, said["ids"], np.load(path, allow_pickle=False), said["metadatas"]
 
 
-def _make_room(names: list[str], settings: Settings, replace: bool) -> Path | None:  # noqa: FBT001
+def _make_room(names: list[str], settings: Settings, replace: bool) -> tuple[Path, ...]:  # noqa: FBT001
     """Move away what stands where the backup goes. The registry goes first: without it nothing of the rest counts."""
-    taken = [name for name in names if (settings.data_dir / name).exists() and not _empty(settings.data_dir / name)]
-    if settings.storage.database_url and _documents(settings.database_url):
+    places = {name: _home(name, settings) / name for name in names}
+    taken = [name for name, place in places.items() if place.exists() and not _empty(place)]
+    elsewhere = bool(settings.storage.database_url) and _documents(settings.database_url) > 0
+    if elsewhere:
         taken.append("the registry's database")
     if taken and not replace:
         raise ConfigurationError(
             f"{settings.data_dir} already holds {', '.join(sorted(taken))}; restore into an empty data folder "
             "(BANKSIGHT_DATA_DIR), or replace what is there with --replace"
         )
+    kept = f"replaced-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
     side_files = [f"{_REGISTRY}{end}" for end in ("-wal", "-shm")]
-    present = [name for name in (_REGISTRY, *side_files, *names) if (settings.data_dir / name).exists()]
-    if not present:
-        return None
-    kept = settings.data_dir / "backup" / f"replaced-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
-    kept.mkdir(parents=True)
-    for name in dict.fromkeys(present):
-        (settings.data_dir / name).replace(kept / name)
+    folders: dict[Path, None] = {}  # in the order in which they were made
+    for name in dict.fromkeys((_REGISTRY, *side_files, *names)):
+        home = _home(name, settings)
+        if (home / name).exists():
+            folder = home / "backup" / kept
+            folder.mkdir(parents=True, exist_ok=True)
+            (home / name).replace(folder / name)
+            folders[folder] = None
+    if elsewhere:
+        folder = settings.data_dir / "backup" / kept
+        folder.mkdir(parents=True, exist_ok=True)
+        _copy_of_database(settings.database_url, folder / _REGISTRY)
+        folders[folder] = None
     if not taken:
-        shutil.rmtree(kept)
-        return None
-    return kept
+        for folder in folders:
+            shutil.rmtree(folder)
+        return ()
+    return tuple(folders)
 
 
 def _empty(path: Path) -> bool:
@@ -209,6 +237,15 @@ def _documents(url: str) -> int:
     registry = Registry(open_database(url))
     try:
         return len(registry.documents())
+    finally:
+        registry.close()
+
+
+def _copy_of_database(url: str, path: Path) -> None:
+    """From it, in its old place, `banksight index check --repair` makes everything else anew but the originals."""
+    registry = Registry(open_database(url))
+    try:
+        registry.copy_to(path)
     finally:
         registry.close()
 

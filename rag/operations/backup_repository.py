@@ -6,19 +6,27 @@ restic names every file of a repository by the SHA-256 of its content and authen
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-from rag.errors import BackupRejected, ConfigurationError, NotFound, StorageUnavailable
+from rag.errors import BackupRejected, Busy, ConfigurationError, NotFound, StorageUnavailable
 from rag.operations.backup_manifest import file_digest
 from rag.operations.logging_secrets import redacted
 from rag.settings.backup import BackupSettings
 
 _TAG: Final = "banksight"
+_CONNECT_SECONDS: Final = 5.0
+_PORTS: Final = {"http": 80, "https": 443}
+_ELSEWHERE: Final = ("authorizationheadermalformed", "invalidregion", "the region ", "wrong region")
+_REFUSED: Final = ("access denied", "accessdenied", "access key id", "invalidaccesskeyid", "signature")
+_ABSENT: Final = ("does not exist", "no such file", "not a directory")  # says the store, before there is a backup
 _NAMED_BY_DIGEST: Final = ("data", "index", "keys", "snapshots")
 
 
@@ -32,7 +40,11 @@ class Saved:
 
 
 class BackupRepository:
-    """One restic repository. Methods raise `ConfigurationError`, `StorageUnavailable`, `NotFound`, `BackupRejected`."""
+    """One restic repository.
+
+    Methods raise `ConfigurationError`, `StorageUnavailable`, `NotFound`, `BackupRejected`, and `Busy` while another
+    process deletes backups.
+    """
 
     def __init__(self, settings: BackupSettings, root: Path) -> None:
         """Relative paths are of `root`."""
@@ -47,6 +59,8 @@ class BackupRepository:
         self.folder = None if ":" in settings.repository else root / Path(settings.repository).expanduser()
         self._options = [part for option in settings.options for part in ("-o", option)]
         self._place = str(self.folder or settings.repository)
+        self._environment = _environment(settings)
+        self._reached = self.folder is not None
 
     def prepare(self) -> None:
         """Make the repository where there is none yet."""
@@ -56,8 +70,13 @@ class BackupRepository:
             self.folder.mkdir(parents=True, exist_ok=True)
             if any(self.folder.iterdir()):
                 raise ConfigurationError(f"{self.folder} holds something else than backups; name an empty folder")
-        elif self._call("cat", "config", check=False).returncode == 0:
-            return
+        else:
+            found = self._call("cat", "config", check=False)
+            if found.returncode == 0:
+                return
+            reason = _translated(found.stderr, self._place)
+            if not isinstance(reason, NotFound):  # wrong credentials would not do better at making one
+                raise reason
         self._call("init")
 
     def save(self, folder: Path, facts: dict[str, str], progress: Callable[[float], None]) -> str:
@@ -118,15 +137,33 @@ class BackupRepository:
         fixed = ["--repo", self._place, "--password-file", str(self._password_file), "--no-cache", *self._options]
         return ["restic", *fixed, *arguments]
 
+    def _require_reachable(self) -> None:
+        """Whether somebody listens at the address; restic would try for minutes. Unknown addresses are restic's."""
+        address = _address(self._place)
+        if not self._reached and address:
+            try:
+                socket.create_connection(address, _CONNECT_SECONDS).close()
+            except OSError as error:
+                raise StorageUnavailable(
+                    f"nothing answers at {address[0]}:{address[1]}, where backups go ({error}); check the network and "
+                    "BACKUP_REPOSITORY"
+                ) from error
+        self._reached = True
+
     def _start(self, command: Sequence[str], cwd: Path, errors: Any) -> subprocess.Popen[str]:
+        self._require_reachable()
         try:
-            return subprocess.Popen(command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=errors)
+            return subprocess.Popen(
+                command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=errors, env=self._environment
+            )
         except FileNotFoundError as error:
             raise _no_restic() from error
 
     def _call(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        self._require_reachable()
+        command = self._command(*arguments)
         try:
-            done = subprocess.run(self._command(*arguments), capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=self._environment)
         except FileNotFoundError as error:
             raise _no_restic() from error
         if check and done.returncode != 0:
@@ -140,12 +177,48 @@ def damaged_files(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in found if file_digest(path) != path.name]
 
 
+def _environment(settings: BackupSettings) -> dict[str, str]:
+    """Credentials for restic, which nobody else on the machine sees there; without variables that lead it elsewhere."""
+    ours = {
+        "AWS_ACCESS_KEY_ID": settings.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": settings.secret_access_key.get_secret_value(),
+        "AWS_SESSION_TOKEN": settings.session_token.get_secret_value(),
+    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RESTIC_")}
+    return inherited | {name: value for name, value in ours.items() if value}
+
+
+def _address(place: str) -> tuple[str, int] | None:
+    """Host and port of an object store or a server of restic; None for another kind, or behind a proxy."""
+    kind, _, rest = place.partition(":")
+    if kind not in ("s3", "rest") or os.environ.get("HTTPS_PROXY") or os.environ.get("HTTP_PROXY"):
+        return None
+    url = urlsplit(rest if "://" in rest else f"https://{rest}")
+    return (url.hostname, url.port or _PORTS.get(url.scheme, 443)) if url.hostname else None
+
+
 def _translated(errors: str, place: str) -> Exception:
     last = redacted(" ".join(line.strip() for line in errors.strip().splitlines()[-2:]) or "restic said nothing")
     where = redacted(place)
+    low = errors.replace(place, "").casefold()
+    if "already locked" in low:
+        return Busy(
+            f"another process works on the backups at {where}, or was killed there in the last half hour; "
+            "try again later",
+            retry_after=1800,
+        )
+    if any(word in low for word in _ELSEWHERE):
+        return ConfigurationError(
+            f"the bucket of {where} is in another region; correct s3.region in backup.options: {last}"
+        )
+    if any(word in low for word in _REFUSED):
+        return ConfigurationError(
+            f"the object store of {where} refuses these credentials; correct AWS_ACCESS_KEY_ID and "
+            f"AWS_SECRET_ACCESS_KEY, or what they may do: {last}"
+        )
     if "wrong password" in errors:
         return ConfigurationError(f"the password does not open the backups at {where}; correct BACKUP_PASSWORD_FILE")
-    if "Is there a repository" in errors:
+    if "is there a repository" in low and any(word in low for word in _ABSENT):
         return NotFound(f"there are no backups at {where}; `banksight backup create` makes the first one")
     return StorageUnavailable(f"restic failed at {where}: {last[:300]}")
 

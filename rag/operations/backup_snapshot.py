@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+import time
+from contextlib import closing
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +17,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from rag.domain import Document, Principal, SearchFilter
+from rag.domain import Document, IngestReport, Principal, SearchFilter
 from rag.errors import Busy, StorageUnavailable
+from rag.governance.identity import local_principal
 from rag.ingestion.identity import index_identity
-from rag.operations.backup_manifest import Facts, Manifest, Question, digest_of_pairs, file_digest, seal
+from rag.ingestion.job_queue import JobQueue
+from rag.operations.backup_manifest import Facts, Manifest, Question, digest_of_pairs, file_digest, read_manifest, seal
 from rag.storage.copying import copy_sqlite
 from rag.storage.database import schema_revisions
+from rag.storage.lease import WRITER
 
 if TYPE_CHECKING:
     from rag.bootstrap import Workspace
@@ -33,29 +39,52 @@ _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
 
 def place_of_snapshot(settings: Settings) -> Path:
-    """Where the copy is made: on the disk of the originals, so that they are linked and not copied."""
-    return settings.data_dir / "backup" / "snapshot"
+    """Where the copy is made: on the disk of the originals, so that they are linked and not copied.
+
+    All machines see it, so whoever saves the copy need not be where it was made.
+    """
+    return settings.files_dir / "backup" / "snapshot"
 
 
-def take_snapshot(workspace: Workspace) -> Manifest:
-    """Copy the corpus into `place_of_snapshot`, in place of the copy before. Raises `Busy` during an ingestion."""
+def take_snapshot(workspace: Workspace, job_id: str = "") -> Manifest:
+    """Copy the corpus into `place_of_snapshot`, in place of the copy before. Raises `Busy` during an ingestion.
+
+    A process that only reads has the worker do it, for which that is the job `job_id`.
+    """
     folder = place_of_snapshot(workspace.settings)
+    if workspace.requests:
+        return snapshot_by_worker(workspace.requests, workspace.settings, _PATIENCE_SECONDS)
     if not workspace.writing.acquire(timeout=_PATIENCE_SECONDS):
         raise Busy("documents are being ingested now; try again when that has ended", retry_after=10)
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         folder.chmod(0o700)
-        return _copy(workspace, folder)
+        return _copy(workspace, folder, job_id)
     except OSError as error:
         raise StorageUnavailable(f"the backup could not be copied to {folder}: {error}; check the disk") from error
     finally:
         workspace.writing.release()
 
 
-def _copy(workspace: Workspace, folder: Path) -> Manifest:
+def snapshot_by_worker(worker: JobQueue, settings: Settings, seconds: float) -> Manifest:
+    """Have the worker take it. Raises `Busy` when it has not begun in `seconds`, `BankSightError` when it fails."""
+    asks = local_principal(settings)
+    worker.do_soon("snapshot", None, subject=asks.subject, tenant=asks.tenant, seconds=seconds)
+    return read_manifest(place_of_snapshot(settings))
+
+
+def snapshot_asked_for(workspace: Workspace, job_id: str) -> IngestReport:
+    """Do the job of `snapshot_by_worker` in another process."""
+    started = time.monotonic()
+    facts = take_snapshot(workspace, job_id).facts
+    return IngestReport((), facts.snapshot, time.monotonic() - started, 0, 0, 0)
+
+
+def _copy(workspace: Workspace, folder: Path, job_id: str) -> Manifest:
     settings, stores = workspace.settings, workspace.stores
     stores.registry.copy_to(folder / "registry.sqlite3")
+    _forget_the_process(folder / "registry.sqlite3", job_id)
     (folder / "vectors").mkdir()
     for scope, ids, rows, metadatas in stores.vectors.records():
         np.save(folder / "vectors" / f"{scope}.npy", rows, allow_pickle=False)
@@ -80,6 +109,13 @@ def _copy(workspace: Workspace, folder: Path) -> Manifest:
         questions=tuple(_golden_questions(workspace, settings.backup.questions)),
     )
     return seal(folder, facts)
+
+
+def _forget_the_process(registry: Path, job_id: str) -> None:
+    """Who writes now and the job of this copy are of this moment: restored, they would be waited for and done again."""
+    with closing(sqlite3.connect(registry)) as copy, copy:
+        copy.execute("DELETE FROM state WHERE key = ?", (WRITER,))
+        copy.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
 
 
 def _link_originals(content_hashes: set[str], files_dir: Path, folder: Path) -> None:

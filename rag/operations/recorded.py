@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -47,12 +48,15 @@ def record(data_dir: Path, name: str, value: float) -> None:
     incoming.replace(folder / name)
 
 
-def recorded(data_dir: Path) -> dict[str, float]:
-    """The values that were recorded in a data folder, by name; what never was is absent."""
+def recorded(*folders: Path) -> dict[str, float]:
+    """The values that were recorded in these folders, by name; of several the last. What never was is absent.
+
+    A command records in its data folder, or, where that counts for all machines, in the folder of files.
+    """
     found: dict[str, float] = {}
-    for name in RECORDED:
+    for folder, name in product(folders, RECORDED):
         try:
-            value = float((data_dir / _FOLDER / name).read_text(encoding="ascii"))
+            value = float((folder / _FOLDER / name).read_text(encoding="ascii"))
         except (OSError, ValueError):
             continue
         if math.isfinite(value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from rag.settings.section import Section
 
@@ -13,6 +13,9 @@ class BackupSettings(Section):
     repository: str
     password_file: str
     options: tuple[str, ...]
+    access_key_id: str
+    secret_access_key: SecretStr
+    session_token: SecretStr
     keep_days: int = Field(ge=1)
     questions: int = Field(ge=0, le=1000)
     folders: tuple[str, ...]

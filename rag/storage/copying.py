@@ -6,10 +6,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select, true
 
 from rag.storage.database import open_database
-from rag.storage.schema import metadata
+from rag.storage.lease import WRITER
+from rag.storage.schema import metadata, state
 
 _ROWS = 500  # carried at a time; pages are the largest, about 3 KB each
 
@@ -29,7 +30,10 @@ def copy_to_file(engine: Engine, path: Path) -> None:
 
 
 def copy_from_file(path: Path, engine: Engine) -> None:
-    """Replace what a database of the current schema holds by what the file holds, in one transaction."""
+    """Replace what a database of the current schema holds by what the file holds, in one transaction.
+
+    Who has the right to write stays.
+    """
     source = open_database(f"sqlite:///{path}")
     try:
         with source.connect() as rows, engine.begin() as sink:
@@ -47,10 +51,11 @@ def copy_sqlite(source: Path, target: Path) -> None:
 
 
 def _carry(source: Connection, sink: Connection) -> None:
+    rest = {state: state.c.key != WRITER}
     for table in reversed(metadata.sorted_tables):
-        sink.execute(table.delete())
+        sink.execute(table.delete().where(rest.get(table, true())))
     for table in metadata.sorted_tables:
-        found = source.execution_options(yield_per=_ROWS).execute(select(table))
+        found = source.execution_options(yield_per=_ROWS).execute(select(table).where(rest.get(table, true())))
         for rows in found.mappings().partitions(_ROWS):
             sink.execute(insert(table), [dict(row) for row in rows])
 

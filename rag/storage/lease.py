@@ -23,7 +23,7 @@ from rag.storage.schema import state
 
 logger = logging.getLogger(__name__)
 
-_KEY: Final = "writer"
+WRITER: Final = "writer"  # key of the state table
 _BEAT_SECONDS: Final = 2.0
 _DEAD_AFTER_SECONDS: Final = 10.0  # five beats: a garbage collection or a slow disk must not depose anybody
 _DEPOSED: Final = "another process has taken over writing, because this one was silent; start it again"
@@ -55,7 +55,7 @@ class WriterLease:
 
     def require(self, connection: Connection) -> None:
         """Raise `StorageUnavailable` unless this process holds the lease, until the transaction ends."""
-        row = connection.execute(select(state.c.value).where(state.c.key == _KEY).with_for_update())
+        row = connection.execute(select(state.c.value).where(state.c.key == WRITER).with_for_update())
         if _read(row.scalar_one_or_none()).get("owner") != self._owner:
             self._lost.set()
             raise StorageUnavailable(
@@ -68,7 +68,7 @@ class WriterLease:
         self._thread.join()
         try:
             with self._engine.begin() as connection:
-                connection.execute(delete(state).where(state.c.key == _KEY, state.c.value == self._value()))
+                connection.execute(delete(state).where(state.c.key == WRITER, state.c.value == self._value()))
         except SQLAlchemyError as error:
             logger.warning("the lease could not be given back; it runs out in ten seconds: %s", error)
 
@@ -101,15 +101,15 @@ class WriterLease:
 
     def _stored(self) -> str | None:
         with self._engine.connect() as connection:
-            return connection.execute(select(state.c.value).where(state.c.key == _KEY)).scalar_one_or_none()
+            return connection.execute(select(state.c.value).where(state.c.key == WRITER)).scalar_one_or_none()
 
     def _swap(self, before: str | None, after: str) -> bool:
         try:
             with self._engine.begin() as connection:
                 if before is None:
-                    connection.execute(insert(state).values(key=_KEY, value=after))
+                    connection.execute(insert(state).values(key=WRITER, value=after))
                     return True
-                change = update(state).where(state.c.key == _KEY, state.c.value == before)
+                change = update(state).where(state.c.key == WRITER, state.c.value == before)
                 return bool(connection.execute(change.values(value=after)).rowcount)
         except IntegrityError:
             return False

@@ -16,7 +16,7 @@ from hypothesis.strategies import integers
 
 from rag.bootstrap import Workspace, open_workspace
 from rag.domain import SearchFilter
-from rag.errors import BackupRejected, ConfigurationError, NotFound
+from rag.errors import BackupRejected, Busy, ConfigurationError, NotFound
 from rag.operations import backup as backups
 from rag.operations.backup_manifest import Facts, read_manifest, require_usable, seal
 from rag.operations.backup_repository import BackupRepository, damaged_files
@@ -107,7 +107,7 @@ def test_what_was_saved_comes_back_in_an_empty_place(live: Settings, tmp_path: P
 
     there = elsewhere(live, tmp_path / "other")
     done = backups.restore(there, "latest", opened, quiet, replace=False)
-    assert done.kept is None
+    assert done.kept == ()
     with opened(there) as workspace:
         assert [e.chunk_id for e in workspace.searcher.search(QUESTION, principal, SearchFilter(), 5)] == before
         assert workspace.documents(principal) == documents
@@ -127,8 +127,7 @@ def test_a_live_corpus_is_replaced_only_when_told_and_is_kept(live: Settings, tm
     with opened(live) as workspace:
         assert len(workspace.documents(workspace.principal())) == 3
     done = backups.restore(live, "latest", opened, quiet, replace=True)
-    assert done.kept is not None
-    assert (done.kept / "registry.sqlite3").is_file()
+    assert (done.kept[0] / "registry.sqlite3").is_file()
     with opened(live) as workspace:
         assert len(workspace.documents(workspace.principal())) == 4
         assert workspace.check().agrees
@@ -274,6 +273,17 @@ def flipped(files: list[Path], place: int, bit: int) -> Iterator[None]:
     finally:
         path.write_bytes(before)
         path.chmod(mode)
+
+
+def test_one_backup_is_made_at_a_time(live: Settings) -> None:
+    def meanwhile() -> None:
+        with pytest.raises(Busy, match="another backup"):
+            backups.create(live, lambda: None, quiet, quiet)
+        raise ConfigurationError("enough")
+
+    with pytest.raises(ConfigurationError, match="enough"):
+        backups.create(live, meanwhile, quiet, quiet)
+    assert BackupRepository(live.backup, live.root).backups() == []
 
 
 def test_a_wrong_password_is_told(live: Settings, tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ from rag.settings import Settings, load_settings
 
 DEPLOY = Path(__file__).parents[2] / "configs" / "deploy"
 COMPOSE = DEPLOY / "compose"
-OVERRIDES = ("cpu.yaml", "gpu.yaml", "monitoring.yaml")
+OVERRIDES = ("cpu.yaml", "gpu.yaml", "monitoring.yaml", "backup.yaml")
 KUBERNETES = "1.31"
 WORKLOADS = ("Deployment", "StatefulSet")
+PODS = (*WORKLOADS, "CronJob")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -56,7 +57,8 @@ def _of_kind(*kinds: str) -> list[Any]:
 
 
 def _template(workload: Mapping[str, Any]) -> dict[str, Any]:
-    template: dict[str, Any] = workload["spec"]["template"]
+    spec = workload["spec"]["jobTemplate"]["spec"] if workload["kind"] == "CronJob" else workload["spec"]
+    template: dict[str, Any] = spec["template"]
     return template
 
 
@@ -81,7 +83,10 @@ def test_misspelt_key_does_not_fit_the_schema_of_compose(tmp_path: Path) -> None
     assert _against_schema(wrong).returncode == 1
 
 
-SERVICES = [pytest.param(service, id=name) for name, service in sorted(_stack("gpu.yaml", "monitoring.yaml").items())]
+SERVICES = [
+    pytest.param(service, id=name)
+    for name, service in sorted(_stack("gpu.yaml", "monitoring.yaml", "backup.yaml").items())
+]
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -236,7 +241,7 @@ def test_misspelt_field_does_not_fit_the_schema_of_kubernetes() -> None:
         kubernetes_validate.validate(backend, KUBERNETES, strict=True)
 
 
-@pytest.mark.parametrize("workload", _of_kind(*WORKLOADS))
+@pytest.mark.parametrize("workload", _of_kind(*PODS))
 def test_pod_is_nobody_and_can_change_nothing(workload: dict[str, Any]) -> None:
     pod = _template(workload)["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -271,7 +276,7 @@ def test_selectors_find_pods() -> None:
 
 
 def _workloads() -> dict[str, dict[str, Any]]:
-    return {each["metadata"]["name"]: each for each in _objects() if each["kind"] in WORKLOADS}
+    return {each["metadata"]["name"]: each for each in _objects() if each["kind"] in PODS}
 
 
 def test_claims_and_scaled_deployments_exist() -> None:

@@ -12,6 +12,8 @@ make redis_password "$(random)"
 make cache_secret "$(random)"
 make key_pepper "$(random)"
 make grafana_password "$(random)"
+make backup_password "$(random)"
+make backup_credentials ""   # of an object store, in the form of ~/.aws/credentials
 make database_url "postgresql+psycopg://banksight:$(cat secrets/postgres_password)@postgres:5432/banksight"
 make redis_url "redis://:$(cat secrets/redis_password)@redis:6379/0"
 for yours in tls_certificate.pem tls_certificate_key.pem tls_authorities.pem; do

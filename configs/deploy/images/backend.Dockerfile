@@ -17,8 +17,11 @@ ARG TARGET
 # Numbers, because Kubernetes cannot tell from a name that it is not root.
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin banksight \
  && install -d -o 10001 -g 10001 /var/lib/banksight /files /weights
+# restic saves backups. A base that has it needs no way to Debian.
+RUN command -v restic > /dev/null \
+ || { apt-get update -qq && apt-get install -qq --yes --no-install-recommends restic && rm -rf /var/lib/apt/lists/*; }
 COPY --from=packages /opt/banksight /opt/banksight
-COPY --chmod=0755 banksight worker.sh /usr/local/bin/
+COPY --chmod=0755 banksight worker.sh backup.sh /usr/local/bin/
 # A layer of its own: of two releases with the same packages only this is pushed and pulled.
 COPY src /opt/banksight/app
 RUN cd /opt/banksight/app && BANKSIGHT_TARGET=${TARGET} PYTHONDONTWRITEBYTECODE=1 /opt/banksight/bin/python -m bentos.targets

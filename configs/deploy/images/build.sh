@@ -32,7 +32,7 @@ context_of() { # the files that the image is made of, and nothing else
     backend)
       local bento=dist/bentoml/bentos/banksight/$TAG
       [ -d "$bento" ] || { echo "there is no bento $TAG: run make bento TARGET=$TARGET" >&2; exit 1; }
-      cp -R "$bento/src" "$bento/env" configs/deploy/images/{banksight,worker.sh} "$context" ;;
+      cp -R "$bento/src" "$bento/env" configs/deploy/images/{banksight,worker.sh,backup.sh} "$context" ;;
     ui) tracked ui "$context" ;;
     proxy)
       tracked rag "$context"; tracked connectors "$context"; tracked configs/base.yaml "$context"
