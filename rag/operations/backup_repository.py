@@ -24,8 +24,9 @@ from rag.settings.backup import BackupSettings
 _TAG: Final = "banksight"
 _CONNECT_SECONDS: Final = 5.0
 _PORTS: Final = {"http": 80, "https": 443}
-_ELSEWHERE: Final = ("authorizationheadermalformed", "invalidregion", "the region ", "wrong region")
+_ELSEWHERE: Final = ("400 bad request", "authorizationheadermalformed", "invalidregion", "the region ")
 _REFUSED: Final = ("access denied", "accessdenied", "access key id", "invalidaccesskeyid", "signature")
+_AFTERTHOUGHT: Final = "Is there a repository at the following location?"  # of restic, whatever went wrong
 _ABSENT: Final = ("does not exist", "no such file", "not a directory")  # says the store, before there is a backup
 _NAMED_BY_DIGEST: Final = ("data", "index", "keys", "snapshots")
 
@@ -198,7 +199,8 @@ def _address(place: str) -> tuple[str, int] | None:
 
 
 def _translated(errors: str, place: str) -> Exception:
-    last = redacted(" ".join(line.strip() for line in errors.strip().splitlines()[-2:]) or "restic said nothing")
+    lines = [line.strip() for line in errors.splitlines() if line.strip() not in ("", place, _AFTERTHOUGHT)]
+    last = redacted(" ".join(lines[-2:]) or "restic said nothing")[:300]
     where = redacted(place)
     low = errors.replace(place, "").casefold()
     if "already locked" in low:
@@ -209,7 +211,8 @@ def _translated(errors: str, place: str) -> Exception:
         )
     if any(word in low for word in _ELSEWHERE):
         return ConfigurationError(
-            f"the bucket of {where} is in another region; correct s3.region in backup.options: {last}"
+            f"the object store of {where} takes no requests signed for this region; name the bucket's, with s3.region "
+            f"in backup.options: {last}"
         )
     if any(word in low for word in _REFUSED):
         return ConfigurationError(
@@ -218,9 +221,9 @@ def _translated(errors: str, place: str) -> Exception:
         )
     if "wrong password" in errors:
         return ConfigurationError(f"the password does not open the backups at {where}; correct BACKUP_PASSWORD_FILE")
-    if "is there a repository" in low and any(word in low for word in _ABSENT):
+    if _AFTERTHOUGHT.casefold() in low and any(word in low for word in _ABSENT):
         return NotFound(f"there are no backups at {where}; `banksight backup create` makes the first one")
-    return StorageUnavailable(f"restic failed at {where}: {last[:300]}")
+    return StorageUnavailable(f"restic failed at {where}: {last}")
 
 
 def _no_restic() -> ConfigurationError:

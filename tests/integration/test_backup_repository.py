@@ -159,11 +159,15 @@ def listed(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 
 WRONG = {
-    "region": ({"BANKSIGHT__BACKUP__OPTIONS": "[s3.region=us-west-1, s3.bucket-lookup=path]"}, 3, "another region"),
+    "region": (
+        {"BANKSIGHT__BACKUP__OPTIONS": "[s3.region=us-west-1, s3.bucket-lookup=path]"},
+        3,
+        "name the bucket's, with s3.region",
+    ),
     "key": ({"AWS_ACCESS_KEY_ID": "somebody"}, 3, "refuses these credentials"),
-    "address": ({"BACKUP_REPOSITORY": "s3:http://127.0.0.1:9/bank-backups"}, 1, "nothing answers at 127.0.0.1:9"),
+    "address": ({"BACKUP_REPOSITORY": "s3:http://127.0.0.1:9/bank-backups"}, 3, "nothing answers at 127.0.0.1:9"),
     "password": ({"BACKUP_PASSWORD_FILE": "/nowhere/password"}, 3, "holds no password"),
-    "nothing yet": ({}, 1, "there are no backups"),
+    "nothing yet": ({}, 3, "there are no backups"),
 }
 
 

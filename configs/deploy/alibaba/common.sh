@@ -18,11 +18,11 @@ aliyun configure set --mode EcsRamRole --ram-role-name "$role" --region "$REGION
 ask() { aliyun "$@" --profile banksight --region "$REGION"; }
 field() { python3 -c 'import json, sys; sys.stdout.write(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
 
-fetch_secrets() { # into a file system in memory
+fetch_secrets() { # into a file system in memory; names of more than every machine needs
   say "secrets"
   mkdir -p "$SECRETS"
   mountpoint -q "$SECRETS" || mount -t tmpfs -o mode=0700,size=1m tmpfs "$SECRETS"
-  for name in database-url redis-url cache-secret key-pepper; do
+  for name in database-url redis-url cache-secret key-pepper "$@"; do
     ( umask 077; ask kms GetSecretValue --SecretName "banksight/$name" | field SecretData > "$SECRETS/$name" )
     [ -s "$SECRETS/$name" ] || fail "the secret banksight/$name is empty"
   done

@@ -21,6 +21,10 @@ case "${0##*/} $*" in
   *"kms GetSecretValue"*"$EMPTY_SECRET"*) echo '{"SecretData": ""}' ;;
   *"kms GetSecretValue"*) echo '{"SecretData": "of the vault"}' ;;
   *"cr GetAuthorizationToken"*) echo '{"AuthorizationToken": "one hour", "TempUsername": "cr_temp"}' ;;
+  "curl "*"/security-credentials/") echo role ;;
+  "curl "*"/security-credentials/role")
+    echo '{"AccessKeyId": "STS.id", "AccessKeySecret": "of an hour", "SecurityToken": "token"}' ;;
+  "docker exec"*) echo "$AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY $AWS_SESSION_TOKEN" > "$CALLS.key" ;;
   "docker login"*) cat > "$CALLS.login" ;;
   "docker pull -q "*"$MISSING_IMAGE") exit 1 ;;
   "mountpoint"*) exit 1 ;;
@@ -156,6 +160,23 @@ def test_machine_of_the_corpus_starts_chroma_and_the_first_ingestion(maker: Run)
     assert f"UUID=1234 {maker.root}/var/lib/banksight-chroma ext4" in (maker.root / "etc/fstab").read_text(
         encoding="utf-8"
     )
+
+
+def test_backup_every_night_signs_in_as_the_machine_and_shows_no_key(maker: Run) -> None:
+    timer = maker.root / "etc/systemd/system/banksight-backup.timer"
+    assert "OnCalendar=*-*-* 03:30:00" in timer.read_text(encoding="utf-8")
+    assert any("banksight-backup.timer" in call for call in maker.calls if call.startswith("systemctl restart"))
+    program = Path(maker.unit("banksight-backup").split("ExecStart=")[1].strip())
+    calls = maker.root / "calls-of-backup"
+    environment = {"PATH": f"{maker.root}/bin:{os.environ['PATH']}", "CALLS": str(calls), "EMPTY_SECRET": "none"}
+    subprocess.run(["bash", program], env=environment | {"MISSING_IMAGE": "none"}, check=True, timeout=60)
+    said = calls.read_text(encoding="utf-8")
+    assert said.splitlines()[-1].endswith("banksight-worker backup.sh")
+    assert "of an hour" not in said
+    assert (maker.root / "calls-of-backup.key").read_text(encoding="utf-8") == "STS.id of an hour token\n"
+    assert "BACKUP_REPOSITORY=s3:https://oss-region-internal.aliyuncs.com/backups_bucket" in (
+        maker.root / "etc/banksight/node.env"
+    ).read_text(encoding="utf-8")
 
 
 def test_scripts_run_again_after_a_reboot(maker: Run) -> None:

@@ -41,7 +41,7 @@ def build_chroma(
         tags=[ecs.RosInstanceGroup.TagsProperty(key="banksight", value="chroma")],
         user_data=_user_data("chroma.sh", stores, {
             "CHROMA_DIGEST": choices.chroma_digest, "WORKER_DIGEST": choices.worker_digest,
-            "DOCUMENTS_BUCKET": stores.buckets["documents"],
+            "DOCUMENTS_BUCKET": stores.buckets["documents"], "BACKUPS_BUCKET": stores.buckets["backups"],
         }),
     ))  # fmt: skip
     for secret in secrets:

@@ -62,6 +62,7 @@ class Choices:
         self.redis_password = self._secret("RedisPassword")
         self.cache_secret = self._secret("CacheSecret", "^[0-9a-f]{64}$")
         self.key_pepper = self._secret("KeyPepper", "^[A-Za-z0-9_-]{32,64}$")
+        self.backup_password = self._secret("BackupPassword", "^[A-Za-z0-9_-]{32,64}$")
         self.sizes = core.RosMapping(stack, "Sizes", mapping=SIZES)
         self.is_primary = self._condition("IsPrimary", core.Fn.condition_equals(self.site, "primary"))
         self.has_cdn = self._condition("HasCdn", core.Fn.condition_not(core.Fn.condition_equals(self.static_host, "")))

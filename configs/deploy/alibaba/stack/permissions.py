@@ -13,6 +13,7 @@ from stack.network import text
 from stack.parameters import Choices
 
 SECRETS = {"database-url": "database", "redis-url": "redis", "cache-secret": "cache", "key-pepper": "pepper"}
+OF_BACKUPS = {"backup-password": "backup"}  # no node needs it
 _REGION_ACCOUNT = f"{text(core.Fn.ref('ALIYUN::Region'))}:{text(core.Fn.ref('ALIYUN::AccountId'))}"
 _FETCH_SECRETS = {
     "kms:GetSecretValue": "at its start a machine writes its secrets to files in memory",
@@ -36,6 +37,7 @@ GRANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "chroma": {
         "secrets": {"kms:GetSecretValue": "ingestion and backups on this machine need the database"},
+        "backup secret": {"kms:GetSecretValue": "backups are encrypted before they leave this machine"},
         "key": {"kms:Decrypt": "objects in the buckets are encrypted with our key",
                 "kms:GenerateDataKey": "to write encrypted backups"},
         "registry": {"cr:GetAuthorizationToken": _PULL["cr:GetAuthorizationToken"]},
@@ -46,9 +48,11 @@ GRANTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "oss:ListObjects": "... and sees which of them are new",
         },
         "backups": {
-            "oss:PutObject": "nightly backups, and their manifests",
+            "oss:PutObject": "nightly backups",
             "oss:GetObject": "to verify and to restore",
             "oss:ListObjects": "to list backups",
+            "oss:DeleteObject": "locks, and what only backups older than 30 days need; its versions stay, which nobody "
+            "here may delete",
         },
     },
     "replication": {
@@ -97,14 +101,14 @@ def build_permissions(stack: core.Stack, choices: Choices, key: str) -> Permissi
 
 
 def build_secrets(stack: core.Stack, choices: Choices, key: str, urls: tuple[str, str]) -> list[core.Resource]:
-    """The four secrets that machines fetch, as `banksight/<name>`; `urls` of database and Redis have passwords."""
-    values = (*urls, choices.cache_secret, choices.key_pepper)
+    """The secrets that machines fetch, as `banksight/<name>`; `urls` of database and Redis have passwords."""
+    values = (*urls, choices.cache_secret, choices.key_pepper, choices.backup_password)
     return [
         kms.Secret(stack, f"Stored{short.capitalize()}", kms.SecretProps(
             secret_name=f"banksight/{name}", secret_data=value, version_id="1", encryption_key_id=key,
             dkms_instance_id=choices.kms_instance, recovery_window_in_days=30,
         ))
-        for (name, short), value in zip(SECRETS.items(), values, strict=True)
+        for (name, short), value in zip((SECRETS | OF_BACKUPS).items(), values, strict=True)
     ]  # fmt: skip
 
 
@@ -114,6 +118,7 @@ def _resources(choices: Choices, key: str) -> dict[str, list[str]]:
 
     return {
         "secrets": [f"acs:kms:{_REGION_ACCOUNT}:secret/banksight/{name}" for name in SECRETS],
+        "backup secret": [f"acs:kms:{_REGION_ACCOUNT}:secret/banksight/{name}" for name in OF_BACKUPS],
         "key": [f"acs:kms:{_REGION_ACCOUNT}:key/{key}"],
         "copies' key": [f"acs:kms:{choices.dr_region}:{text(core.Fn.ref('ALIYUN::AccountId'))}:key/{choices.dr_key}"],
         "registry": ["*"],  # the action knows no narrower resource

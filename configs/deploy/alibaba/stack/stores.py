@@ -87,11 +87,8 @@ def _bucket(stack: core.Stack, choices: Choices, name: str, key: str) -> str:
         prefix="", id="abandoned-uploads", status="Enabled",
         abort_multipart_upload=oss.RosBucket.AbortMultipartUploadProperty(days=7),
     )]  # fmt: skip
-    if name == "backups":
-        rules = [oss.RosBucket.RuleProperty(
-            prefix="", id="thirty-days", status="Enabled", expiration=oss.RosBucket.ExpirationProperty(days=30),
-            abort_multipart_upload=oss.RosBucket.AbortMultipartUploadProperty(days=7),
-        )]  # fmt: skip
+    # No object ends by its age, not of backups either: a backup of today needs the pieces that one of last year wrote.
+    # `banksight backup prune` deletes what no backup of the last 30 days needs.
     bucket = oss.Bucket(stack, f"{name.capitalize()}Bucket", oss.BucketProps(
         bucket_name=f"{choices.prefix}-{name}", access_control="private", block_public_access=True,
         redundancy_type="ZRS", deletion_force=False,
