@@ -1,6 +1,6 @@
 """What commands leave behind for the server to show: a command ends long before Prometheus asks.
 
-One small file for each metric in `<data folder>/metrics`, as node_exporter's text files are; whoever writes last, wins.
+One small file for each metric in `<folder>/metrics`, as node_exporter's text files are; whoever writes last, wins.
 What a process of another machine did stands in the registry, where every node finds it.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,24 +36,24 @@ _FOLDER: Final = "metrics"
 _INGESTED_AT: Final = "ingested_at"  # key of the registry's state table
 
 
-def record(data_dir: Path, name: str, value: float) -> None:
-    """Keep a value for the next time that Prometheus asks. `name` is one of `RECORDED`."""
+def record(folder: Path, name: str, value: float) -> None:
+    """Keep a value for the next time that Prometheus asks. `name` is one of `RECORDED`.
+
+    `folder` is the data folder, or, for what counts for all machines, the folder of files.
+    """
     if name not in RECORDED:
         raise KeyError(f"{name} is no metric that commands record; add it to RECORDED")
-    folder = data_dir / _FOLDER
+    folder = folder / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     incoming = folder / f"{name}.incoming"
     incoming.write_text(f"{value!r}\n", encoding="ascii")
     incoming.replace(folder / name)
 
 
-def recorded(*folders: Path) -> dict[str, float]:
-    """The values that were recorded in these folders, by name; of several the last. What never was is absent.
-
-    A command records in its data folder, or, where that counts for all machines, in the folder of files.
-    """
+def recorded(folder: Path) -> dict[str, float]:
+    """The values that were recorded in a folder, by name; what never was is absent."""
     found: dict[str, float] = {}
-    for folder, name in product(folders, RECORDED):
+    for name in RECORDED:
         try:
             value = float((folder / _FOLDER / name).read_text(encoding="ascii"))
         except (OSError, ValueError):
