@@ -70,7 +70,8 @@ TheSettings = Annotated[Settings, Depends(_settings)]
 
 
 async def _consented(workspace: OpenWorkspace, caller: Caller) -> None:
-    await asyncio.to_thread(workspace.personal.consents.require, caller)
+    if workspace.settings.consent.required:
+        await asyncio.to_thread(workspace.personal.consents.require, caller)
 
 
 needs_consent: Any = Depends(_consented)

@@ -50,14 +50,21 @@ def frame(event: str, data: Any) -> str:
 
 
 async def answer_frames(first: Event, rest: AsyncGenerator[Event | None, None]) -> AsyncGenerator[str, None]:
-    """`status`, `draft`, `sentence`, `citation` events, then `answer` and `done`; or `error` where it failed."""
+    """`status`, `draft`, `sentence`, `citation` events, then `answer` and `done`; or `error` where it failed.
+
+    What the next event follows at once goes out with it: each write costs the server and the proxy as much as any.
+    """
+    held = ""
     try:
         yield _event_frame(first)
         async for event in rest:
-            yield KEEP_ALIVE if event is None else _event_frame(event)
-        yield frame("done", {})
+            held += KEEP_ALIVE if event is None else _event_frame(event)
+            if not isinstance(event, CitationReleased | Completed):
+                yield held
+                held = ""
+        yield held + frame("done", {})
     except Exception as error:  # noqa: BLE001 - the status line is gone, so the error travels as an event
-        yield frame("error", broken_off(error, "/v1/ask").document("/v1/ask"))
+        yield held + frame("error", broken_off(error, "/v1/ask").document("/v1/ask"))
     finally:
         await rest.aclose()
 

@@ -14,6 +14,7 @@ import math
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,9 +43,15 @@ class _OnePassage:
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def search(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> list[Passage]:  # noqa: ARG002
+    def search_each(
+        self,
+        questions: Sequence[tuple[str, int]],
+        principal: Principal,  # noqa: ARG002
+        narrow: SearchFilter,  # noqa: ARG002
+    ) -> list[list[Passage]]:
         """The page as one passage."""
-        return [Passage("c", "d", _TITLE, "", 1, "", 0, len(self.text), self.text, 0.9, 0.9, 9.0)]
+        found = Passage("c", "d", _TITLE, "", 1, "", 0, len(self.text), self.text, 0.9, 0.9, 9.0)
+        return [[found] for _ in questions]
 
     def page(self, document_id: str, number: int) -> DocumentPage:
         """The page."""

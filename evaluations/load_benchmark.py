@@ -23,7 +23,7 @@ from typing import Final
 import click
 import psutil
 
-from evaluations.chaos.corpus import QUESTIONS
+from evaluations.chaos.corpus import asked
 from evaluations.chaos.processes import Child
 from evaluations.chaos.stack import Stack, running_stack
 from evaluations.http_load import Target, many_callers, one_caller
@@ -45,6 +45,7 @@ _SLOTS: Final = 8  # of each node of the stack
 _TOKENS_PER_SECOND: Final = 40.0
 _FIRST_SECONDS: Final = 0.1
 _WARM_USERS: Final = 4
+_QUESTIONS: Final = 5000
 _IDLE_SECONDS: Final = 8
 _STAGES: Final = (12, 1.0, 20.0)  # people, seconds to think, seconds: the load of the look at the stages
 _LIST_SECONDS: Final = 4  # until the proxy has read the list of nodes again
@@ -83,11 +84,15 @@ def stages(stack: Stack, mix: Mix) -> list[tuple[str, ...]]:
     """
     users, think, seconds = _STAGES
     worker = max(stack.nodes[0].tree(), key=lambda process: process.cpu_times().user)
-    with watched(worker.pid) as shares:
+    with watched(worker.pid) as seconds_of:
         done = measure(stack, 1, users, think, seconds, mix)
-    each = 1000 * done.processor["node"] / _answered(done)
-    parts = [(part, f"{share * each:.1f}", f"{share:.0%}") for part, share in shares().items()]
-    return [("part of an answer", "processor ms", "share"), *parts, ("all", f"{each:.1f}", "")]
+    answers = _answered(done)
+    parts = [(part, f"{1000 * took / answers:.1f}") for part, took in seconds_of().items()]
+    return [
+        ("part of an answer", "processor ms"),
+        *parts,
+        ("all nodes", f"{1000 * done.processor['node'] / answers:.1f}"),
+    ]
 
 
 def predicted(measured: Measured, nodes: int, users: int, think: float) -> Outcome:
@@ -122,9 +127,10 @@ def _seconds(child: Child) -> float:
 
 
 def write_mix(folder: Path) -> Mix:
-    """Questions whose answers the stack's small corpus holds, none of them from the cache."""
+    """Questions whose answers the stack's small corpus holds, none from the cache, and hardly one asked twice."""
     path = folder / "questions.jsonl"
-    path.write_text("".join(json.dumps({"question": each.text}) + "\n" for each in QUESTIONS), encoding="utf-8")
+    texts = [str(asked(number, stream=True)["question"]) for number in range(_QUESTIONS)]
+    path.write_text("".join(json.dumps({"question": each}) + "\n" for each in texts), encoding="utf-8")
     return Mix(questions={str(path): 1}, zipf=0, fresh=1, weights={"ask": 1})
 
 
@@ -142,13 +148,13 @@ def plain_cost(stack: Stack, answers: int, callers: int) -> str:
     (port,) = free_ports(1)
     chroma_port = int(stack.chroma.command[-1])
     command = [sys.executable, "-m", "evaluations.peers.plain_answers", str(stack.folder / "source"), str(chroma_port)]
-    asked = [{"question": each.text} for each in QUESTIONS]
+    warm = [asked(number, stream=False) for number in range(5)]
     target = Target(port, "/v1/ask")
-    with running([*command, str(stack.llm_port), str(port)], {}, posts(port, "/v1/ask", asked[0])) as process:
-        one_caller(target, asked)
+    with running([*command, str(stack.llm_port), str(port)], {}, posts(port, "/v1/ask", warm[0])) as process:
+        one_caller(target, warm)
         server = Server(port, process)
         before = server.cpu_seconds(), _seconds(stack.chroma)
-        bodies = (asked[number % len(asked)] for number in count())
+        bodies = (asked(number, stream=False) for number in count())
         load = many_callers(target, bodies, callers, answers / callers)
         found = len(load.latencies)
         own, chroma = server.cpu_seconds() - before[0], _seconds(stack.chroma) - before[1]

@@ -330,11 +330,12 @@ def open_workspace(
         identify = partial(remember, encoder=embedding.fingerprint, splitting=settings.splitting, mode=mode)
         opened = open_stores(settings, access, database, embedding.fingerprint, identify, undo)
         stores, registry = opened.stores, opened.stores.registry
+        questions = SentenceVectors(embedding)
         searcher = Searcher(
-            embedding, patient(stores.vectors, sentences, registry, settings.storage), stores.lexical, stores.catalog,
+            questions, patient(stores.vectors, sentences, registry, settings.storage), stores.lexical, stores.catalog,
             registry, settings.retrieval, settings.collections,
         )  # fmt: skip
-        answering = _open_pipeline(searcher, stores, sentences, settings, generator)
+        answering = _open_pipeline(searcher, stores, SentenceVectors(sentences, beside=questions), settings, generator)
         receipts = open_receipts(settings, database)
         undo.callback(receipts.close)
         authentication = recorded_authentication(open_authentication(settings, database), receipts)
@@ -361,9 +362,8 @@ def _named(document: Document) -> dict[str, str]:
 
 
 def _open_pipeline(
-    searcher: Searcher, stores: Stores, encoder: MiniLM, settings: Settings, generator: Engine | None
+    searcher: Searcher, stores: Stores, sentences: SentenceVectors, settings: Settings, generator: Engine | None
 ) -> QueryPipeline:
-    sentences = SentenceVectors(encoder)  # the decision and the engine look at the same sentences
     chosen = settings.generation
     weights = partial(verified_folder, settings=settings)
     engines = [open_llm(name, chosen, sentences, weights, generator) for name in (chosen.engine, *chosen.fallback)]

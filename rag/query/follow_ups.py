@@ -47,7 +47,7 @@ async def rewrite(question: str, history: Sequence[Turn], writer: Writer | None,
 
     Nothing that goes wrong with the engine is raised: the rules then decide.
     """
-    by_rules = await asyncio.to_thread(stand_alone, question, history)
+    by_rules = await asyncio.to_thread(stand_alone, question, history) if history else question
     fallback = Rewriting(by_rules, "nobody" if by_rules == question else "rules")
     if writer is None or not may_owe(question, history, by_rules):
         return fallback

@@ -55,8 +55,10 @@ _VERBATIM_ENGINES: Final = frozenset({"extractive"})
 class Searching(Protocol):
     """What finds passages, such as `rag.query.retrieval.Searcher`."""
 
-    def search(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> list[Passage]:
-        """The best passages that this principal may read, best first."""
+    def search_each(
+        self, questions: Sequence[tuple[str, int]], principal: Principal, narrow: SearchFilter
+    ) -> list[list[Passage]]:
+        """For each question the best passages that this principal may read, best first, and at most so many."""
 
 
 class Corpus(Protocol):
@@ -257,12 +259,12 @@ class QueryPipeline:
     def _search(self, question: str, principal: Principal, narrow: SearchFilter) -> list[Passage]:
         """More passages than the engine will get: those for the question, and then those for its other words."""
         limit = min(_READ_MORE * self._settings.retrieval.top_k, self._settings.retrieval.max_top_k)
-        passages = self._searcher.search(question, principal, narrow, limit)
-        other_words = also_asked(question)
-        if other_words:
-            known = {each.chunk_id for each in passages}
-            more = self._searcher.search(f"{question} {other_words}", principal, narrow, limit // 2)
-            passages = passages + [each for each in more if each.chunk_id not in known]
+        asked = [(question, limit)]
+        if other_words := also_asked(question):
+            asked.append((f"{question} {other_words}", limit // 2))
+        passages, *others = self._searcher.search_each(asked, principal, narrow)
+        known = {each.chunk_id for each in passages}
+        passages += [each for more in others for each in more if each.chunk_id not in known]
         return injection.screen_passages(passages) if self.screened else passages
 
     def _read(self, question: str, passages: Sequence[Passage]) -> tuple[list[Evidence], list[Candidate]]:

@@ -14,13 +14,13 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from rag.domain import Passage, Principal, SearchFilter
 from rag.governance.access import LiveDocuments, still_readable
 from rag.ingestion.splitting import is_intact
-from rag.models.embedding import MiniLM
 from rag.models.microbatching import Microbatcher
 from rag.query.figures import where_it_stands
 from rag.query.fusion import Candidates, Scores, fused, ranked
 from rag.query.names import matches
 from rag.query.patience import PatientVectors
 from rag.query.remembering import Remembered
+from rag.query.similarity import Encoder
 from rag.settings import CollectionSettings, RetrievalSettings
 from rag.storage.catalog import Catalog
 from rag.storage.lexical import LexicalIndex
@@ -78,7 +78,7 @@ class Searcher:
 
     def __init__(
         self,
-        embedding: MiniLM,
+        embedding: Encoder,
         vectors: VectorIndex | PatientVectors,
         lexical: LexicalIndex,
         catalog: Catalog,
@@ -105,8 +105,15 @@ class Searcher:
 
         A blank question finds nothing. Raises `StorageUnavailable`, `IndexMismatch` or `ModelError`.
         """
-        asked = self._asked(question, principal, narrow, top_k)
-        return self._found([asked])[0] if asked else []
+        return self.search_each([(question, top_k)], principal, narrow)[0]
+
+    def search_each(
+        self, questions: Sequence[tuple[str, int]], principal: Principal, narrow: SearchFilter
+    ) -> list[list[Passage]]:
+        """As `search`, for several questions with the number of passages for each; cheaper than one by one."""
+        asked = [self._asked(question, principal, narrow, top_k) for question, top_k in questions]
+        found = iter(self._found([each for each in asked if each]) if any(asked) else ())
+        return [next(found) if each else [] for each in asked]
 
     async def asearch(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> list[Passage]:
         """As `search`, in a thread; questions that wait at the same time are searched together."""

@@ -31,11 +31,17 @@ class SentenceEncoder(Encoder, Protocol):
 
 
 class SentenceVectors:
-    """Remembers the vectors of the sentences used last. Thread-safe."""
+    """Remembers the vectors of the sentences used last. Thread-safe.
 
-    def __init__(self, encoder: SentenceEncoder, remembered: int = _REMEMBERED) -> None:
+    `beside` is looked into first: another one, whose encoder makes vectors that are as good.
+    """
+
+    def __init__(
+        self, encoder: SentenceEncoder, remembered: int = _REMEMBERED, beside: SentenceVectors | None = None
+    ) -> None:
         self._encoder = encoder
         self._remembered = remembered
+        self._beside = beside
         self._known: OrderedDict[str, Vectors] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -44,10 +50,14 @@ class SentenceVectors:
         """The tokenizer of the encoder behind."""
         return self._encoder.tokenizer
 
+    def known(self, texts: Sequence[str]) -> dict[str, Vectors]:
+        """The vectors of those texts that are remembered."""
+        with self._lock:
+            return {text: self._known[text] for text in texts if text in self._known}
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """`float32[n, d]`, L2-normalised; only texts that are not remembered are computed."""
-        with self._lock:
-            rows = {text: self._known[text] for text in texts if text in self._known}
+        rows = (self._beside.known(texts) if self._beside else {}) | self.known(texts)
         new = [text for text in dict.fromkeys(texts) if text not in rows]
         if new:
             rows.update(zip(new, self._encoder.embed(new), strict=True))

@@ -325,9 +325,11 @@ def test_closing_the_stream_ends_the_work_at_the_next_stage(workspace: Workspace
     class Recording:
         searched: list[str] = []  # noqa: RUF012 - one list for this test
 
-        def search(self, question: str, principal: Principal, narrow: SearchFilter, top_k: int) -> Sequence[Passage]:
-            self.searched.append(question)
-            return workspace.searcher.search(question, principal, narrow, top_k)
+        def search_each(
+            self, questions: Sequence[tuple[str, int]], principal: Principal, narrow: SearchFilter
+        ) -> list[list[Passage]]:
+            self.searched += [question for question, _ in questions]
+            return workspace.searcher.search_each(questions, principal, narrow)
 
     recording = Recording()
     pipeline, engine = scripted(workspace, "never said", searcher=recording)

@@ -132,11 +132,13 @@ async def test_deadline_cancels_the_work() -> None:
 
 async def test_stream_ends_with_answer_and_done() -> None:
     events = paced(Work(CHECKED, SentenceReleased(0, "line\nbreak"), ANSWER).stream(), 10, 10)
-    frames = [frame async for frame in answer_frames(await first_of(events), events)]
+    written = [text async for text in answer_frames(await first_of(events), events)]
+    frames = "".join(written).removesuffix("\n\n").split("\n\n")
     assert [frame.split("\n")[0] for frame in frames] == [
         "event: status", "event: sentence", "event: answer", "event: done",
     ]  # fmt: skip
-    assert all(frame.count("\n") == 3 for frame in frames)
+    assert all(frame.count("\n") == 1 for frame in frames)
+    assert len(written) == 3  # the answer and the end of the stream go out together
 
 
 async def test_error_in_the_middle_of_a_stream_is_its_last_event() -> None:
