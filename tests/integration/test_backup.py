@@ -10,20 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis.strategies import integers
+from sqlalchemy import create_engine
 
 from rag.bootstrap import Workspace, open_workspace
 from rag.domain import SearchFilter
 from rag.errors import BackupRejected, Busy, ConfigurationError, NotFound
 from rag.operations import backup as backups
-from rag.operations.backup_manifest import Facts, read_manifest, require_usable, seal
+from rag.operations.backup_manifest import Facts, digest_of_pairs, read_manifest, require_usable, seal
 from rag.operations.backup_repository import BackupRepository, damaged_files
 from rag.operations.backup_snapshot import place_of_snapshot, take_snapshot
 from rag.operations.recorded import BACKED_UP, recorded
 from rag.settings import BackupSettings, Settings, load_settings
-from rag.storage.database import schema_revisions
+from rag.storage.database import _alembic, open_database, schema_revisions
 
 CORPUS = {
     "electronic-transfers.md": "# Electronic transfers\n\n## § 11 Errors\n\nA financial institution shall determine "
@@ -179,6 +181,22 @@ def test_damaged_mixed_foreign_and_newer_backups_are_refused(live: Settings, tmp
     refused("BankSight 99.0.0 with schema 9999")
     (copy / "manifest.json").unlink()
     refused("no backup of BankSight")
+
+
+def test_a_backup_of_an_older_schema_is_brought_to_ours(live: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "old"
+    (folder / "vectors").mkdir(parents=True)
+    engine = create_engine(f"sqlite:///{folder / 'registry.sqlite3'}")
+    with engine.begin() as connection:
+        command.upgrade(_alembic(connection), "0005_quarantine")
+    engine.dispose()
+    seal(folder, replace(FACTS, schema_revision="0005_quarantine", snapshot=0, chunks_digest=digest_of_pairs(set())))
+    repository = BackupRepository(live.backup, live.root)
+    repository.prepare()
+    repository.save(folder, {}, quiet)
+    done = backups.restore(elsewhere(live, tmp_path / "new"), "latest", opened, quiet, replace=False)
+    assert done.proof.facts.schema_revision == "0005_quarantine"
+    open_database(f"sqlite:///{tmp_path / 'new' / 'registry.sqlite3'}", "require").dispose()
 
 
 def test_a_registry_of_another_moment_is_refused(live: Settings, tmp_path: Path) -> None:

@@ -150,6 +150,18 @@ def test_credentials_are_shown_nowhere(environment: dict[str, str], object_store
     assert not any(SECRET in each or "correct horse" in each for each in seen)
 
 
+def test_credentials_may_come_from_a_file_in_the_form_of_aws(
+    environment: dict[str, str], sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = f"[default]\naws_access_key_id = {ACCESS_KEY_ID}\naws_secret_access_key = {SECRET}\n"
+    (tmp_path / "credentials").write_text(content)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    repository = repository_of({name: value for name, value in environment.items() if not name.startswith("AWS_")})
+    repository.prepare()
+    repository.save(sealed, {}, quiet)
+    assert len(repository.backups()) == 1
+
+
 def listed(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """What the command says, typed into a shell."""
     command = [sys.executable, "-m", "rag.cli", "backup", "list"]
