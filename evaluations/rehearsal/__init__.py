@@ -1,0 +1,1 @@
+"""`make rehearsal`: production on this machine, from preflight to a restore."""
