@@ -60,6 +60,10 @@ bench-llm: $(VENV)/dev.stamp ## Engines for text generation next to one after th
 chaos: $(VENV)/dev.stamp ## Kill, freeze, fill and corrupt everything under load, and see what callers get (ARGS="--rows F1,F4")
 	@$(BIN)/python -m evaluations.chaos $(ARGS)
 
+.PHONY: rehearsal
+rehearsal: $(VENV)/dev.stamp ## Production on this machine: checklists, load, backup, a kill, a loss, a restore (ARGS="--keep FOLDER")
+	@$(BIN)/python -m evaluations.rehearsal $(ARGS)
+
 ##@ Ship it
 export TARGET ?= cpu
 IMAGE ?= all

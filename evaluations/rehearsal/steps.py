@@ -1,0 +1,182 @@
+"""What is rehearsed, in order. A step says in a sentence what came of it, or raises `Failed` with what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from evaluations.chaos.calling import call, counted, open_loop
+from evaluations.rehearsal.guide import checks
+from evaluations.rehearsal.production import API_HOST, Production, new_certificate
+
+QUESTION: Final = "Within how many business days must an institution determine whether an error occurred?"
+HOLDS: Final = "10 business days"
+_PATIENCE_SECONDS: Final = 60.0
+
+
+class Failed(Exception):
+    """A step did not end as it has to. The text says what was seen."""
+
+
+Step = Callable[[Production], str]
+
+
+def stores(made: Production) -> str:
+    """PostgreSQL, Redis, Chroma and Prometheus."""
+    children = (made.postgres, made.redis, made.chroma, made.prometheus)
+    for child in children:
+        child.begin()
+    for child in children:
+        child.wait()
+    return ", ".join(child.name for child in children)
+
+
+def before(made: Production) -> str:
+    """The checklist before a deployment, preflight in it."""
+    return _checklist(made, "Before a deployment")
+
+
+def deployment(made: Production) -> str:
+    """Worker, documents, nodes, proxy; and a key for a person."""
+    made.worker.start()
+    made.command("ingest")
+    made.key = json.loads(made.command("keys", "create", "rehearsal", "--role", "analyst", "--json"))["key"]
+    for node in made.nodes:
+        node.begin()
+    for node in made.nodes:
+        node.wait()
+    made.proxy.start()
+    _until(lambda: _up(made) == len(made.nodes), "Prometheus sees all nodes")
+    return f"worker, {len(made.nodes)} nodes, proxy; {_answer(made)}"
+
+
+def after(made: Production) -> str:
+    """The checklist after a deployment, a backup that is proved in it."""
+    return _checklist(made, "After a deployment")
+
+
+def load(made: Production) -> str:
+    """A short `banksight load` through the proxy."""
+    file = made.folder / "load.json"
+    certificate = made.environment["TLS_CERTIFICATE"]
+    made.command(
+        "load", "run", f"https://{API_HOST}", "--users", "6", "--think", "3", "--duration", "20", "--json", str(file),
+        "--connect", f"127.0.0.1:{made.ports.https}", "--certificate", certificate,
+    )  # fmt: skip
+    return _told(json.loads(file.read_text(encoding="utf-8")))
+
+
+def kill(made: Production) -> str:
+    """kill -9 of a node while people ask; Prometheus sees it, and it comes back."""
+    node = made.nodes[0]
+
+    async def asked() -> str:
+        calling = asyncio.ensure_future(open_loop(made.entry, _fresh, rate=2, seconds=15))
+        await asyncio.sleep(5)
+        await asyncio.to_thread(node.kill)
+        replies = await calling
+        lost = [reply for reply in replies if reply.result in ("error", "hang")]
+        if lost:
+            raise Failed(f"{len(lost)} of {len(replies)} questions were lost: {lost[0].detail}")
+        return ", ".join(f"{number} {what}" for what, number in counted(replies).items())
+
+    said = asyncio.run(asked())
+    _until(lambda: _up(made) == len(made.nodes) - 1, "Prometheus sees that a node is gone")
+    began = time.monotonic()
+    node.start()
+    _until(lambda: _up(made) == len(made.nodes), "Prometheus sees the node again")
+    return f"{said}, none lost; back after {time.monotonic() - began:.0f} s"
+
+
+def rotation(made: Production) -> str:
+    """A new certificate in the place of the old one."""
+    old = _served_certificate(made)
+    new_certificate(made.folder)
+    _until(lambda: _served_certificate(made) != old, "the proxy serves the new certificate")
+    return f"the proxy serves the new one; {_answer(made)}"
+
+
+def loss(made: Production) -> str:
+    """Registry, vectors, files and the folders of worker and nodes are lost, and come back from the backup."""
+    for child in (*made.nodes, made.worker):
+        child.stop()
+    made.lose_everything()
+    began = time.monotonic()
+    said = made.command("backup", "restore", "latest").strip().splitlines()[0]
+    checked = made.command("index", "check").strip().splitlines()[-1]
+    made.worker.start()
+    for node in made.nodes:
+        node.begin()
+    for node in made.nodes:
+        node.wait()
+    return f"{said}; {checked}; {_answer(made)} after {time.monotonic() - began:.0f} s"
+
+
+STEPS: Final[tuple[Step, ...]] = (stores, before, deployment, after, load, kill, rotation, loss)
+
+
+def _checklist(made: Production, heading: str) -> str:
+    listed = checks(heading)
+    environment = made.operators_environment
+    for check in listed:
+        if said := check.failure(environment):
+            raise Failed(f"`{check.command}` said: {said}")
+    return f"{len(listed)} of {len(listed)} checks as the guide says"
+
+
+def _fresh(_: int) -> dict[str, Any]:
+    return {"question": QUESTION, "fresh": True}
+
+
+def _answer(made: Production) -> str:
+    """Ask until the proxy has nodes again, which it looks for every second; the answer has to be right."""
+
+    def right() -> bool:
+        async def ask() -> bool:
+            async with made.entry.client() as client:
+                return HOLDS in (await call(client, made.entry, _fresh(0))).text
+
+        return asyncio.run(ask())
+
+    _until(right, f"an answer that holds {HOLDS!r}")
+    return "a right answer"
+
+
+def _up(made: Production) -> int:
+    url = f"http://127.0.0.1:{made.ports.prometheus}/api/v1/query"
+    found = httpx.get(url, params={"query": 'count(up{job="banksight"} == 1)'}, timeout=5, trust_env=False).json()
+    result = found["data"]["result"]
+    return int(result[0]["value"][1]) if result else 0
+
+
+def _served_certificate(made: Production) -> str:
+    return ssl.get_server_certificate(("127.0.0.1", made.ports.https))
+
+
+def _until(holds: Callable[[], bool], what: str) -> None:
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while not holds():
+        if time.monotonic() > until:
+            raise Failed(f"waited {_PATIENCE_SECONDS:.0f} s in vain: {what}")
+        time.sleep(0.5)
+
+
+def _told(report: dict[str, Any]) -> str:
+    figures = report["figures"]
+    results = ", ".join(f"{number} {what}" for what, number in figures["results"].items())
+    return f"{figures['requests']} requests: {results}; {figures['answers']:.2f} answers/s"
+
+
+def logs(folder: Path) -> str:
+    """The last lines of every log, for who looks at a failure."""
+    files = sorted(folder.glob("*.log"))
+    return "\n".join(subprocess.run(["tail", "-n", "15", *map(str, files)], capture_output=True, text=True, check=False)
+                     .stdout.splitlines())  # fmt: skip
