@@ -16,7 +16,6 @@ from pathlib import Path
 
 from evaluations.rehearsal.production import production
 from evaluations.rehearsal.steps import STEPS, Failed, logs
-from evaluations.timing import table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +47,7 @@ def _rehearse(folder: Path) -> int:
                 _say(logs(folder))
                 break
     rows.append(("all", f"{time.monotonic() - began:.0f}", f"stopped at {failed}" if failed else "as it has to be"))
-    _say("\n" + table([(name, seconds, f"  {said}") for name, seconds, said in rows]))
+    _say("\n" + "\n".join(f"{name:<12}{seconds:>8}  {said}" for name, seconds, said in rows))
     return 1 if failed else 0
 
 
