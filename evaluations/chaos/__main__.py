@@ -46,11 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = Plan(given.rate, given.short, given.seed, 20 if given.short and not given.kills else given.kills or 1000)
     form = f"{'short' if given.short else 'full'}, {date.today():%d %b %Y}"
     lone = [row for row in chosen if isinstance(row, LoneRow)]
-    found = [_run_alone(row, plan, form) for row in lone]
+    found = [_said(_run_alone(row, plan, form), given.to) for row in lone]
     if given.soak or len(lone) < len(chosen):
         nodes = f"{form}, {given.nodes} nodes, {given.rate:g} calls/s"
         found += _on_the_stack([row for row in chosen if isinstance(row, Row)], plan, nodes, given)
-    keep(given.to, found)
     failed = [each.id for each in found if each.passed is False]
     _say(f"{len(found) - len(failed)} of {len(found)} rows as expected" + f"; not: {', '.join(failed)}" * bool(failed))
     return 1 if failed else 0
@@ -85,12 +84,12 @@ def _on_the_stack(rows: Sequence[Row], plan: Plan, form: str, given: argparse.Na
         ):
             mib = ", ".join(f"{child.name} {child.memory_mib():.0f}" for child in stack.children)
             _say(f"{given.nodes} nodes run after {time.perf_counter() - began:.0f} s; MiB: {mib}")
-            found = [_run(row, stack, plan, form) for row in rows]
+            found = [_said(_run(row, stack, plan, form), given.to) for row in rows]
             if given.soak:
                 before = stack.watch.counts()
                 minutes = asyncio.run(soak(stack, plan, given.soak))
                 named = ("F31", f"{given.soak:g} minutes of random faults", "at least 99.5 % good or labelled")
-                found.append(_said(result(named, minutes, form, before, stack.watch.counts())))
+                found.append(_said(result(named, minutes, form, before, stack.watch.counts()), given.to))
             ran = ", ".join(each.id for each in found)
             egress = Outcome(
                 not tripwire.strangers,
@@ -98,7 +97,7 @@ def _on_the_stack(rows: Sequence[Row], plan: Plan, form: str, given: argparse.Na
                 f"{len(tripwire.strangers)} strangers",
                 {"strangers": sorted(tripwire.strangers)},
             )
-            return [*found, _said(result(EGRESS, egress, form, {}, {}))]
+            return [*found, _said(result(EGRESS, egress, form, {}, {}), given.to)]
 
 
 def _run(row: Row, stack: Stack, plan: Plan, form: str) -> Result:
@@ -108,7 +107,7 @@ def _run(row: Row, stack: Stack, plan: Plan, form: str) -> Result:
     except Exception as error:  # noqa: BLE001 - a row that breaks is a row that failed; the others still count
         outcome = _broken(error)
     stack.heal()
-    return _said(result((row.id, row.fault, row.expected), outcome, form, before, stack.watch.counts()))
+    return result((row.id, row.fault, row.expected), outcome, form, before, stack.watch.counts())
 
 
 def _run_alone(row: LoneRow, plan: Plan, form: str) -> Result:
@@ -117,15 +116,17 @@ def _run_alone(row: LoneRow, plan: Plan, form: str) -> Result:
             outcome = row.run(Path(folder), plan)
         except Exception as error:  # noqa: BLE001 - as above
             outcome = _broken(error)
-    return _said(result((row.id, row.fault, row.expected), outcome, form, {}, {}))
+    return result((row.id, row.fault, row.expected), outcome, form, {}, {})
 
 
 def _broken(error: Exception) -> Outcome:
     return Outcome(passed=False, measured=f"the row itself broke: {type(error).__name__}: {error}"[:300])
 
 
-def _said(found: Result) -> Result:
+def _said(found: Result, folder: Path) -> Result:
+    """Told and kept at once: whoever runs all rows waits for long, and may lose the machine."""
     _say(tell(found))
+    keep(folder, [found])
     return found
 
 
