@@ -64,7 +64,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         default=0,
         metavar="MINUTES",
-        help="F31: random faults for so long; alone, or after --rows",
+        help="F31: random faults for so long; alone, or before --rows",
     )
     parser.add_argument("--nodes", type=int, default=3, help="Assistants; each takes 600 MiB")
     parser.add_argument("--rate", type=float, default=4.0, help="callers a second, where a row says nothing else")
@@ -84,12 +84,14 @@ def _on_the_stack(rows: Sequence[Row], plan: Plan, form: str, given: argparse.Na
         ):
             mib = ", ".join(f"{child.name} {child.memory_mib():.0f}" for child in stack.children)
             _say(f"{given.nodes} nodes run after {time.perf_counter() - began:.0f} s; MiB: {mib}")
-            found = [_said(_run(row, stack, plan, form), given.to) for row in rows]
+            found = []
             if given.soak:
                 before = stack.watch.counts()
                 minutes = asyncio.run(soak(stack, plan, given.soak))
+                stack.heal()
                 named = ("F31", f"{given.soak:g} minutes of random faults", "at least 99.5 % good or labelled")
                 found.append(_said(result(named, minutes, form, before, stack.watch.counts()), given.to))
+            found += [_said(_run(row, stack, plan, form), given.to) for row in rows]
             ran = ", ".join(each.id for each in found)
             egress = Outcome(
                 not tripwire.strangers,

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 from rag.bootstrap import open_workspace
 from rag.domain import Principal, SearchFilter
-from rag.errors import IndexMismatch, StorageUnavailable
+from rag.errors import ConfigurationError, IndexMismatch, StorageUnavailable
 from rag.settings import load_settings
 from rag.storage.vectors import VectorIndex
 
@@ -95,3 +96,13 @@ def test_ingestion_and_search_with_every_store_a_server(
     assert "10 business days" in passages[0].text
     assert workspace.check().agrees
     workspace.close()
+
+
+def test_a_full_disk_is_blamed_and_not_the_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "chroma"
+    place.write_text("this is no folder, so that nothing can be opened here")
+    with pytest.raises(ConfigurationError, match="another version or is damaged"):
+        VectorIndex.embedded(place, "encoder")
+    monkeypatch.setattr("rag.storage.vectors.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(StorageUnavailable, match="the disk is full"):
+        VectorIndex.embedded(place, "encoder")
