@@ -25,11 +25,13 @@ test: $(VENV)/dev.stamp services ## Everything from a fresh clone to all tests p
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: check
-check: $(VENV)/dev.stamp ## Format, lint, types, import rules, and that changelog and package agree on the version
+check: $(VENV)/dev.stamp ## Format, lint, types, import rules, secrets, the matrix of requirements, and the version
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m evaluations.code_findings
+	@$(BIN)/python -m evaluations.proof_matrix --check
 	@package=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml); \
 	changelog=$$(sed -n 's/^## \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | head -n 1); \
 	test "$$package" = "$$changelog" \
@@ -47,6 +49,7 @@ bench: $(VENV)/dev.stamp ## Speed and memory next to the plain way of doing the 
 	@$(BIN)/python -m evaluations.cache_benchmark
 	@$(BIN)/python -m evaluations.load_benchmark
 	@$(BIN)/python -m evaluations.governance_benchmark
+	@$(BIN)/python -m evaluations.guards_benchmark
 
 .PHONY: bench-retrieval
 bench-retrieval: $(VENV)/dev.stamp ## Ranking quality next to MiniLM alone, BM25 alone and RRF
@@ -98,6 +101,11 @@ cloud-check: .venv-cloud/stamp ## Say whether that template is what its sources 
 	@$(PYTHON) -m venv .venv-cloud
 	@.venv-cloud/bin/python -m pip install --disable-pip-version-check --quiet --requirement $<
 	@touch $@
+
+.PHONY: sbom
+sbom: $(VENV)/dev.stamp ## Write the bill of materials, packages and models by digest: dist/banksight.cdx.json (CycloneDX)
+	@mkdir -p dist; $(BIN)/python -m bentos.bill_of_materials > dist/banksight.cdx.json.new
+	@mv dist/banksight.cdx.json.new dist/banksight.cdx.json; echo "dist/banksight.cdx.json"
 
 .PHONY: test-image
 test-image: $(VENV)/dev.stamp containers ## Build all images here without a registry, run them, end them, push and pull them (root; 20 minutes)
@@ -180,7 +188,7 @@ endef
 services:
 	@missing=; \
 	for pair in chromium:chromium redis-server:redis-server nginx:nginx postgres:postgresql promtool:prometheus \
-	             restic:restic; do \
+	             restic:restic strace:strace; do \
 	  PATH="$$PATH:/usr/sbin:$$(echo /usr/lib/postgresql/*/bin)" command -v "$${pair%%:*}" > /dev/null \
 	    || missing="$$missing $${pair##*:}"; \
 	done; \

@@ -22,12 +22,12 @@ _HEADER = "# What a bento installs. Written by `python -m bentos.requirements`; 
 
 def pinned(constraints: Path) -> str:
     """The text of the file. Raises `KeyError` for a package that `constraints` does not pin."""
-    versions = _versions(constraints)
-    names = sorted(_closure("banksight", frozenset({"serve", "gpu"})) - {"banksight", *_NEVER_FROZEN})
+    versions = pinned_versions(constraints)
+    names = sorted(closure("banksight", frozenset({"serve", "gpu"})) - {"banksight", *_NEVER_FROZEN})
     return _HEADER + "".join(f"{name}=={versions[name]}\n" for name in names)
 
 
-def _closure(name: str, extras: frozenset[str]) -> set[str]:
+def closure(name: str, extras: frozenset[str]) -> set[str]:
     """Everything that installing `name[extras]` installs on this platform, itself included."""
     found: dict[str, frozenset[str]] = {}
     waiting = [(canonicalize_name(name), extras)]
@@ -54,7 +54,8 @@ def _needs(package: str, extras: frozenset[str]) -> Iterator[tuple[NormalizedNam
             yield canonicalize_name(requirement.name), frozenset(requirement.extras)
 
 
-def _versions(constraints: Path) -> dict[str, str]:
+def pinned_versions(constraints: Path) -> dict[str, str]:
+    """The version of every package that a file of constraints pins, by its canonical name."""
     lines = re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", constraints.read_text(encoding="utf-8"), re.MULTILINE)
     return {canonicalize_name(name): version for name, version in lines}
 

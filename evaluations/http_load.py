@@ -12,7 +12,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 TIMEOUT_SECONDS = 60
@@ -20,10 +20,11 @@ TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A route of a server on this machine, called with POST and JSON."""
+    """A route of a server on this machine, called with POST and JSON, and with `key` where there is one."""
 
     port: int
     path: str
+    key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ def _connect(target: Target) -> http.client.HTTPConnection:
 
 def _call(connection: http.client.HTTPConnection, target: Target, body: dict[str, Any]) -> float:
     started = time.perf_counter()
-    connection.request("POST", target.path, json.dumps(body), {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {target.key}"} if target.key else {})
+    connection.request("POST", target.path, json.dumps(body), headers)
     response = connection.getresponse()
     content = response.read()
     if response.status != http.client.OK:

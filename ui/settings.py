@@ -29,7 +29,7 @@ class UiSettings(BaseModel):
     ui_max_question_characters: int = Field(default=4000, gt=0)  # the API refuses longer questions as well
     ui_history_turns: int = Field(default=4, ge=0)  # earlier questions with their answers, sent with the next one
 
-    ui_database_url: str = ""  # of the conversations, SQLite or PostgreSQL; `banksight ui` sets it
+    ui_database_url: str = Field(default="", repr=False)  # of conversations; `banksight ui` sets it
     # How people sign in: not at all, with their key of the API, with a password, or at the bank's identity provider.
     # In all but the first what stands for the person is sent with each of their questions.
     ui_login: Literal["none", "key", "password", "oidc"] = "none"

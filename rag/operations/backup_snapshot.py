@@ -23,6 +23,7 @@ from rag.governance.identity import local_principal
 from rag.ingestion.identity import index_identity
 from rag.ingestion.job_queue import JobQueue
 from rag.operations.backup_manifest import Facts, Manifest, Question, digest_of_pairs, file_digest, read_manifest, seal
+from rag.operations.logging_secrets import without_url_passwords
 from rag.storage.copying import copy_sqlite
 from rag.storage.database import schema_revisions
 from rag.storage.lease import WRITER
@@ -93,8 +94,8 @@ def _copy(workspace: Workspace, folder: Path, job_id: str) -> Manifest:
     for name in settings.backup.folders:
         place = settings.files_dir if name == "uploads" else settings.data_dir
         _copy_folder(place / name, folder / name)
-    # Secrets are SecretStr, which JSON shows as stars.
-    (folder / "configuration.json").write_text(settings.model_dump_json(indent=2))
+    # Secrets are SecretStr, which JSON shows as stars; URLs may hold passwords besides.
+    (folder / "configuration.json").write_text(without_url_passwords(settings.model_dump_json(indent=2)))
     pairs = stores.registry.chunk_pairs()
     facts = Facts(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),

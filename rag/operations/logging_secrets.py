@@ -14,9 +14,10 @@ _NAMES: Final = (
     r"pass(?:word|wd|phrase)|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|authorization|cookie"
     r"|session|signature|credential"
 )
+# postgresql://user:password@host: the host stays, it says which server is meant
+_URL_PASSWORD: Final = (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/'\"]+@"), rf"\1{HIDDEN}@")
 _PATTERNS: Final = (
-    # postgresql://user:password@host: the host stays, it says which server is meant
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@'\"]+@"), rf"\1{HIDDEN}@"),
+    _URL_PASSWORD,
     (re.compile(r"(?i)\b(bearer|basic|digest)\s+[A-Za-z0-9._~+/=-]{6,}"), rf"\1 {HIDDEN}"),
     # password=…, "api_key": "…", X-Auth-Token: …; up to the next space, quote, comma or ampersand
     (
@@ -35,6 +36,12 @@ _PATTERNS: Final = (
     ),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), HIDDEN),
 )
+
+
+def without_url_passwords(text: str) -> str:
+    """The text with user and password of every URL in it hidden, and nothing else."""
+    pattern, instead = _URL_PASSWORD
+    return pattern.sub(instead, text)
 
 
 @lru_cache(maxsize=1024)  # events, routes and methods come again and again

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from rag.operations.logging_secrets import without_url_passwords
 from rag.settings.section import Section
 
 Role = Literal["user", "analyst", "operator", "auditor", "admin"]
@@ -20,7 +21,8 @@ def encrypted_or_here(url: str) -> str:
     parts = urlsplit(url)
     here = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
     if url and parts.scheme != "https" and not here:
-        raise ValueError(f"{url} must begin with https://: who changes the answer on its way could sign in as anybody")
+        shown = without_url_passwords(url)
+        raise ValueError(f"{shown} must begin with https://: who changes its answer could sign in as anybody")
     return url
 
 

@@ -94,6 +94,7 @@ def test_no_source_opens_by_itself(chat) -> None:
     expect(page.locator("#side-view-content")).to_have_count(0)
 
 
+@pytest.mark.proves("LLM05", "AISVS 7.3.3")
 def test_what_a_model_wrote_is_neither_fetched_nor_linked(chat) -> None:
     page = chat.home()
     chat.ask(QUESTION)

@@ -75,6 +75,7 @@ def test_a_conversation_is_renamed_found_and_deleted(chat) -> None:
     assert call(page, "GET", f"/project/thread/{thread}", None)[0] == 404
 
 
+@pytest.mark.proves("ASVS 8.2.2")
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 def test_thumbs_of_others_cannot_be_touched_and_the_answer_tells_nothing(chat, method: str) -> None:
     page = chat.home()
@@ -83,6 +84,7 @@ def test_thumbs_of_others_cannot_be_touched_and_the_answer_tells_nothing(chat, m
     assert call(page, method, "/feedback", body) == (404, '{"detail":"There is no such answer of yours."}')
 
 
+@pytest.mark.proves("ASVS 14.3.1", "ISO A.8.5")
 def test_a_session_is_dead_after_signing_out_although_its_token_has_not_expired(ui_url: str) -> None:
     with httpx.Client(base_url=ui_url, trust_env=False) as browser:
         signed_in = browser.post("/auth/header")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 import httpx
+import pytest
 from playwright.sync_api import expect
 
 
+@pytest.mark.proves("ASVS 8.3.3")
 def test_a_key_signs_in_and_goes_with_the_question_and_a_wrong_one_does_not(visit_of, login_url: str, api) -> None:
     chat = visit_of(login_url)
     page = chat.page

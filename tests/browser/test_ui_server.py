@@ -34,6 +34,7 @@ def test_other_origins_get_no_socket_and_no_permission(ui_url: str) -> None:
     assert "access-control-allow-origin" not in settings.headers
 
 
+@pytest.mark.proves("ASVS 14.2.3")
 def test_the_page_names_no_other_host(ui_url: str) -> None:
     page = httpx.get(ui_url, trust_env=False)
     assert "https://" not in page.text

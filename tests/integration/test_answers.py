@@ -109,6 +109,7 @@ def assert_every_sentence_is_cited_exactly(answer: Answer, workspace: Workspace)
     assert all(check.supported and check.markers for check in answer.checks)
 
 
+@pytest.mark.proves("LLM09", "AISVS 7.4.1", "AISVS 7.4.3", "SOC 2 PI1.3")
 @pytest.mark.parametrize(
     ("question", "expected"),
     [
@@ -140,6 +141,7 @@ def test_british_spelling_finds_the_american_rule(workspace: Workspace) -> None:
     assert british.citations[0].quote == american.citations[0].quote
 
 
+@pytest.mark.proves("LLM09", "AISVS 7.2.2")
 @pytest.mark.parametrize(
     "question",
     [
@@ -233,6 +235,7 @@ def test_asking_twice_gives_the_same_answer(workspace: Workspace) -> None:
     assert ask(workspace, STOP).text == ask(workspace, STOP).text
 
 
+@pytest.mark.proves("ASVS 8.4.1")
 def test_nothing_is_found_for_a_principal_of_another_tenant(workspace: Workspace) -> None:
     stranger = Principal("stranger", tenant="other")
     answer = asyncio.run(workspace.pipeline.ask(AskRequest(STOP), stranger))
@@ -248,6 +251,7 @@ def test_only_the_collection_asked_for_is_searched(workspace: Workspace) -> None
     assert "I searched 1 document (filings)." in answer.text
 
 
+@pytest.mark.proves("LLM09", "AISVS 7.4.3", "AISVS 12.3.2")
 def test_an_engine_that_paraphrases_keeps_only_what_its_citations_carry(workspace: Workspace) -> None:
     reply = (
         "You can stop a preauthorized payment by notifying the institution three business days before the scheduled "
@@ -263,6 +267,7 @@ def test_an_engine_that_paraphrases_keeps_only_what_its_citations_carry(workspac
     assert [STOP in prompt for prompt in engine.script.prompts] == [True]
 
 
+@pytest.mark.proves("LLM09", "AISVS 7.2.2")
 @pytest.mark.parametrize("reply", ["NOT IN THE DOCUMENTS", "", "It is $12 in every case. [3]", "Trust me."])
 def test_when_nothing_is_left_to_say_the_answer_is_a_refusal(workspace: Workspace, reply: str) -> None:
     pipeline, _ = scripted(workspace, reply)
@@ -272,6 +277,7 @@ def test_when_nothing_is_left_to_say_the_answer_is_a_refusal(workspace: Workspac
     assert not answer.citations
 
 
+@pytest.mark.proves("LLM09", "AISVS 7.1.1")
 def test_a_sentence_without_a_marker_is_withheld_even_before_one_that_stands(workspace: Workspace) -> None:
     reply = f"All fees are waived on Sundays. {PARAPHRASE} Also free of charge. [1][77]"
     pipeline, _ = scripted(workspace, reply)

@@ -97,6 +97,7 @@ def elsewhere(settings: Settings, folder: Path) -> Settings:
     return settings.model_copy(update={"data_dir": folder})
 
 
+@pytest.mark.proves("SOC 2 A1.2", "ISO A.8.13")
 def test_what_was_saved_comes_back_in_an_empty_place(live: Settings, tmp_path: Path) -> None:
     with opened(live) as workspace:
         principal = workspace.principal()
@@ -135,6 +136,7 @@ def test_a_live_corpus_is_replaced_only_when_told_and_is_kept(live: Settings, tm
         assert workspace.check().agrees
 
 
+@pytest.mark.proves("ISO A.5.17")
 def test_a_backup_holds_no_secret(live: Settings) -> None:
     with_secrets = live.model_copy(
         update={"cache": live.cache.model_copy(update={"secret": type(live.cache.secret)("hush-hush-hush")})}
@@ -235,6 +237,7 @@ def small_repository(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ba
     return folder, settings
 
 
+@pytest.mark.proves("SOC 2 A1.2", "ISO A.8.13")
 @given(place=integers(0, 10**9), bit=integers(0, 7))
 @hypothesis_settings(max_examples=100, deadline=None)
 def test_a_flipped_bit_of_a_backup_is_found_wherever_it_is(

@@ -118,6 +118,7 @@ def test_a_conversation_comes_back_as_it_was(store: ConversationStore) -> None:
     assert answer["metadata"] == {"n": [1]}
 
 
+@pytest.mark.proves("LLM02", "ASVS 8.2.2")
 def test_what_another_person_owns_looks_absent_and_cannot_be_changed(store: ConversationStore) -> None:
     parts = said(store, ANN, "t")
     element = {"id": "e", "threadId": "t", "type": "text", "name": "n"}
@@ -158,6 +159,7 @@ def test_deleting_a_conversation_deletes_all_that_is_in_it(store: ConversationSt
     assert count(engine) == [2, 1, 4, 0, 1]
 
 
+@pytest.mark.proves("GDPR 17", "SOC 2 C1.2")
 def test_deleting_a_person_deletes_all_their_conversations(store: ConversationStore, engine: Engine) -> None:
     said(store, ANN, "t")
     said(store, ANN, "u")
@@ -166,6 +168,7 @@ def test_deleting_a_person_deletes_all_their_conversations(store: ConversationSt
     assert count(engine) == [1, 1, 4, 0, 1]
 
 
+@pytest.mark.proves("ASVS 14.2.7", "GDPR 5(1)(e)")
 def test_guests_whose_session_is_over_are_deleted_and_nobody_else(store: ConversationStore, engine: Engine) -> None:
     store.ensure_user("guest-1")
     said(store, "guest-1", "t")

@@ -112,6 +112,7 @@ def test_image_is_named_by_whoever_deploys_or_pinned(service: dict[str, Any]) ->
     assert re.fullmatch(r"\$\{[A-Z]+_IMAGE(:\?[^}]+|:-[\w./-]+:v?\d+\.\d+\.?\d*[\w.-]*)?\}", service["image"])
 
 
+@pytest.mark.proves("PCI DSS 8.6.2")
 @pytest.mark.parametrize("service", SERVICES)
 def test_no_secret_stands_in_an_environment(service: dict[str, Any]) -> None:
     for name, value in service.get("environment", {}).items():
@@ -120,6 +121,7 @@ def test_no_secret_stands_in_an_environment(service: dict[str, Any]) -> None:
             assert value.startswith("/run/secrets/")
 
 
+@pytest.mark.proves("SOC 2 CC6.6", "ISO A.8.20")
 def test_only_the_proxy_listens_to_other_machines() -> None:
     ports = {name: service["ports"] for name, service in _stack(*OVERRIDES).items() if "ports" in service}
     assert ports.pop("proxy") == ["${PUBLISH_HTTPS:-443}:443", "${PUBLISH_HTTP:-80}:80"]
@@ -301,6 +303,7 @@ def test_one_worker_and_all_nodes_write_originals_and_uploads_to_one_volume() ->
         assert {"name": "files", "mountPath": data["FILES_DIR"]} in pod["containers"][0]["volumeMounts"]
 
 
+@pytest.mark.proves("SOC 2 CC6.7", "ISO A.8.20")
 def test_nobody_speaks_to_anybody_unless_allowed() -> None:
     policies = {each["metadata"]["name"]: each["spec"] for each in _objects() if each["kind"] == "NetworkPolicy"}
     assert policies["default"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}

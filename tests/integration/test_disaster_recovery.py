@@ -52,6 +52,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.proves("GDPR 32", "SOC 2 A1.3", "ISO A.8.13")
 def test_every_command_of_the_runbook_works(home: Path) -> None:
     blocks = sections()
     assert len(blocks) == 5

@@ -83,6 +83,7 @@ def plain(loaded: LoadedModel, prompt: str, tokens: int) -> str:
     return loaded.decode(output[0, ids.shape[1] :].tolist()).removesuffix("�")
 
 
+@pytest.mark.proves("AISVS 5.3.1")
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 async def test_concurrent_greedy_texts_are_those_of_generate_alone(start: Open, quantization: Quantization) -> None:
     engine = start(quantization=quantization)
@@ -152,6 +153,7 @@ async def test_a_full_queue_is_busy(start: Open) -> None:
     assert (await finish(ask(engine, max_tokens=2)))[1].reason == "length"
 
 
+@pytest.mark.proves("AISVS 2.1.4")
 async def test_a_prompt_longer_than_the_window_is_the_users_error(start: Open) -> None:
     engine = start()
     with pytest.raises(QuestionError, match="too many for a window of 300"):
@@ -168,6 +170,7 @@ async def test_a_prompt_that_just_fits_is_generated_to_the_end_of_the_window(sta
         ask(engine, PROMPTS[4], max_tokens=room + 1)
 
 
+@pytest.mark.proves("LLM10", "AISVS 7.1.2")
 async def test_a_deadline_ends_a_request_and_frees_its_slot(start: Open) -> None:
     engine = start(slots=1)
     running = ask(engine, max_tokens=200)
@@ -178,6 +181,7 @@ async def test_a_deadline_ends_a_request_and_frees_its_slot(start: Open) -> None
     assert (await finish(ask(engine, max_tokens=2)))[1].reason == "length"
 
 
+@pytest.mark.proves("AISVS 7.1.2")
 async def test_generation_ends_before_a_stop_string_across_the_borders_of_tokens(start: Open) -> None:
     engine = start()
     text, _ = await finish(ask(engine, PROMPTS[2], max_tokens=40))

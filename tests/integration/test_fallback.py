@@ -94,6 +94,7 @@ def test_a_healthy_engine_answers_itself_with_its_counts_and_times(workspace: Wo
     assert 0 < answer.timings["first_token"] <= answer.timings["total"]
 
 
+@pytest.mark.proves("AISVS 7.1.1", "ASVS 16.5.2")
 @pytest.mark.parametrize(
     ("llm", "degraded"),
     [

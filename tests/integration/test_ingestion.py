@@ -104,6 +104,7 @@ def test_changed_text_replaces_the_old_everywhere(workspace: Workspace, papers: 
     assert workspace.check().agrees
 
 
+@pytest.mark.proves("AISVS 8.3.1", "ISO A.8.10")
 def test_a_vanished_file_vanishes_from_every_store(workspace: Workspace, papers: Path) -> None:
     workspace.ingest()
     (papers / "fees.md").unlink()
@@ -121,6 +122,7 @@ def test_a_source_that_cannot_be_listed_loses_nothing(workspace: Workspace, pape
     assert found(workspace, "wire transfer fee")[0] == "Fees"
 
 
+@pytest.mark.proves("SOC 2 PI1.3")
 def test_a_broken_document_is_reported_and_does_not_stop_the_others(workspace: Workspace, papers: Path) -> None:
     (papers / "broken.pdf").write_bytes(b"%PDF-1.7\nnothing that can be read")
     (papers / "empty.txt").write_bytes(b"")
@@ -146,6 +148,7 @@ def test_a_document_that_breaks_is_no_longer_searchable(workspace: Workspace, pa
     assert workspace.check().agrees
 
 
+@pytest.mark.proves("ASVS 8.3.2")
 def test_adding_a_label_hides_the_document_from_people_without_it(workspace: Workspace, papers: Path) -> None:
     workspace.ingest()
     (papers / "fees.md.meta.yaml").write_text("access: [hr]\n")
@@ -280,6 +283,7 @@ def test_a_second_process_is_told_who_owns_the_folder(workspace: Workspace, sett
     assert caught.value.url == "http://127.0.0.1:3000"
 
 
+@pytest.mark.proves("SOC 2 PI1.3", "SOC 2 CC7.1")
 def test_repair_makes_the_stores_equal_to_the_registry(workspace: Workspace) -> None:
     workspace.ingest()
     pairs = sorted(workspace.registry.chunk_pairs())
@@ -337,6 +341,7 @@ def test_only_a_complete_run_counts_as_the_last_ingestion_on_every_node(workspac
     assert list(registered(workspace.registry)) == [INGESTED]
 
 
+@pytest.mark.proves("AISVS 8.3.2")
 def test_an_index_of_another_encoder_is_refused_and_can_be_rebuilt(settings: Settings) -> None:
     first = open_workspace(settings)
     first.ingest()

@@ -56,6 +56,7 @@ def _refused(authenticator: Authenticator, text_of_key: str) -> bool:
     return False
 
 
+@pytest.mark.proves("PCI DSS 8.2.1")
 def test_a_key_signs_in_whom_it_was_made_for(database: Engine) -> None:
     store = KeyStore(database, PEPPER)
     _, key = store.create("nightly", ROBOT, DAY)
@@ -64,6 +65,7 @@ def test_a_key_signs_in_whom_it_was_made_for(database: Engine) -> None:
     assert who.roles == {"analyst", "user"}
 
 
+@pytest.mark.proves("PCI DSS 8.3.2", "ISO A.5.17")
 def test_the_database_holds_nothing_that_signs_in(database: Engine) -> None:
     store = KeyStore(database, PEPPER)
     key, shown = store.create("nightly", ROBOT, DAY)
@@ -88,6 +90,7 @@ def test_wrong_keys_are_refused(database: Engine, broken: str) -> None:
     assert _refused(Authenticator(Grants(store)), broken.format(id=key.id, other=other.id, secret=secret, wrong=wrong))
 
 
+@pytest.mark.proves("ASVS 8.3.2", "SOC 2 CC6.2", "ISO A.5.18")
 def test_revoking_counts_on_every_node_within_a_second(database: Engine) -> None:
     clock = Clock()
     here, there = KeyStore(database, PEPPER), KeyStore(database, PEPPER)
@@ -129,6 +132,7 @@ def test_an_expired_or_revoked_key_is_not_rotated(database: Engine) -> None:
             store.rotate(key.id, DAY, 0)
 
 
+@pytest.mark.proves("SOC 2 CC6.2")
 def test_an_expired_key_is_refused(database: Engine) -> None:
     store = KeyStore(database, PEPPER)
     assert _refused(Authenticator(Grants(store)), store.create("a", ROBOT, -1)[1])
@@ -152,6 +156,7 @@ def test_signing_out_ends_the_key(database: Engine) -> None:
     assert _refused(authenticator, shown)
 
 
+@pytest.mark.proves("ISO A.5.17")
 def test_a_pepper_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     first = read_pepper("", tmp_path / "data")
     assert read_pepper("", tmp_path / "data") == first

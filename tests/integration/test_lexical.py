@@ -59,6 +59,7 @@ def test_title_and_section_are_searched(index: LexicalIndex) -> None:
     assert [found(index, word) for word in ("mortgage", "escrow", "month")] == [["t"]] * 3
 
 
+@pytest.mark.proves("AISVS 8.1.3")
 def test_only_permitted_scopes_are_searched(index: LexicalIndex) -> None:
     index.apply([entry("secret", "unauthorized transfer unauthorized transfer", scope="hr")], ())
     assert found(index, "unauthorized transfer", "s")[0] == "c1"

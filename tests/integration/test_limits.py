@@ -62,6 +62,7 @@ async def test_tokens_are_charged_for_all_processes_and_a_new_quota_keeps_what_w
     assert (await raised.take(raised.limits(ANNA)))[-1].remaining == 300
 
 
+@pytest.mark.proves("GDPR 5(1)(c)")
 async def test_redis_learns_no_names(open_limiter: Callable[..., RateLimiter], redis_server: Any) -> None:
     limiter = open_limiter(user={"requests_per_minute": 5, "tokens_per_day": 5}, key={"requests_per_minute": 5})
     limits = limiter.limits(ANNA, "Bearer secret")

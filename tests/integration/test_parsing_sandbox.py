@@ -121,6 +121,7 @@ def test_a_pdf_of_a_few_kilobytes_that_explodes_is_stopped_and_the_next_document
     assert sandbox.parse(*PEACEFUL).pages[0].text == "Branches open at 9:00."
 
 
+@pytest.mark.proves("LLM10")
 def test_a_document_that_takes_too_long_is_refused_as_too_slow(make_sandbox: Callable[..., ParsingSandbox]) -> None:
     stream = io.BytesIO()
     canvas = Canvas(stream)
@@ -135,6 +136,7 @@ def test_a_document_that_takes_too_long_is_refused_as_too_slow(make_sandbox: Cal
     assert reason(sandbox, "a.pdf", stream.getvalue()) == "too_slow"
 
 
+@pytest.mark.proves("LLM10", "ASVS 5.2.1")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits address space")
 def test_a_document_that_needs_too_much_memory_is_refused_as_too_large(
     make_sandbox: Callable[..., ParsingSandbox],
@@ -218,6 +220,7 @@ def test_many_threads_share_the_processes_and_each_gets_its_own_document(
     assert len(children()) - before <= 2
 
 
+@pytest.mark.proves("LLM02", "ISO A.8.12")
 def test_the_process_inherits_no_secret_and_no_open_file(
     make_sandbox: Callable[..., ParsingSandbox], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -233,6 +236,7 @@ def test_the_process_inherits_no_secret_and_no_open_file(
         assert str(tmp_path / "open.txt") not in [each.path for each in child.open_files()]
 
 
+@pytest.mark.proves("ASVS 5.3.2")
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd.txt", "a\nb.txt", "\udcff.txt", "x" * 100_000 + ".txt", "\u202efdp.txt"]
 )

@@ -88,11 +88,13 @@ def _tls(proxy: Nginx, name: str = API_HOST, protocol: str = "h2", **versions: A
     return context.wrap_socket(socket.create_connection(("127.0.0.1", proxy.https_port), 10), server_hostname=name)
 
 
+@pytest.mark.proves("ASVS 12.1.1", "ASVS 12.1.2", "PCI DSS 4.2.1", "ISO A.8.24")
 def test_tls_is_1_3_and_http_2_is_spoken(proxy: Nginx) -> None:
     with _tls(proxy) as connection:
         assert (connection.version(), connection.selected_alpn_protocol()) == ("TLSv1.3", "h2")
 
 
+@pytest.mark.proves("ASVS 12.1.1", "ASVS 12.1.2", "SOC 2 CC6.7")
 def test_tls_1_2_is_refused(proxy: Nginx) -> None:
     with pytest.raises(ssl.SSLError, match=r"(?i)protocol version"):
         _tls(proxy, maximum_version=ssl.TLSVersion.TLSv1_2)
@@ -103,6 +105,7 @@ def test_name_that_is_not_ours_gets_no_certificate(proxy: Nginx) -> None:
         _tls(proxy, "evil.test")
 
 
+@pytest.mark.proves("ASVS 12.2.1", "PCI DSS 4.2.1")
 def test_plain_http_leads_to_https_and_serves_acme_challenges(proxy: Nginx) -> None:
     (proxy.folder / "acme/.well-known/acme-challenge").mkdir(parents=True, exist_ok=True)
     (proxy.folder / "acme/.well-known/acme-challenge/token").write_text("proof")
@@ -124,6 +127,7 @@ def test_every_answer_carries_security_headers_once(get: Any, host: str) -> None
         assert headers["server"] == "nginx"
 
 
+@pytest.mark.proves("ASVS 4.1.3")
 def test_what_a_caller_claims_of_its_address_does_not_count(get: Any) -> None:
     claims = {"X-Forwarded-For": "10.0.0.1", "X-Real-IP": "10.0.0.1", "X-Forwarded-Proto": "http"}
     claims |= {"X-Forwarded-Host": "evil.test", "Forwarded": "for=10.0.0.1", "X-Request-Id": "mine"}
@@ -139,6 +143,7 @@ def test_what_a_caller_claims_of_its_address_does_not_count(get: Any) -> None:
     assert seen["x-request-id"] == response.headers["x-request-id"] != "mine"
 
 
+@pytest.mark.proves("SOC 2 CC6.6")
 @pytest.mark.parametrize("path", ["/metrics", "/docs", "/docs.json", "/schema.json", "/readyz", "/"])
 def test_what_is_for_operators_is_not_public(get: Any, path: str) -> None:
     response = get(path)
@@ -146,6 +151,7 @@ def test_what_is_for_operators_is_not_public(get: Any, path: str) -> None:
     assert response.json()["status"] == 404
 
 
+@pytest.mark.proves("SOC 2 CC6.6", "PCI DSS 6.2.4")
 @pytest.mark.parametrize(("host", "path"), [(API_HOST, "/v1/ask"), (UI_HOST, "/ws/socket.io/")])
 def test_pages_of_other_sites_are_refused(get: Any, proxy: Nginx, host: str, path: str) -> None:
     ours, foreign = f"https://{host}:{proxy.https_port}", "https://evil.test"
@@ -154,6 +160,7 @@ def test_pages_of_other_sites_are_refused(get: Any, proxy: Nginx, host: str, pat
     assert get(path, host, "POST", json={}, headers={"Origin": ours}).status_code == 200
 
 
+@pytest.mark.proves("LLM10", "ASVS 5.2.1")
 def test_body_that_is_too_large_is_refused_and_an_upload_of_that_size_is_not(get: Any) -> None:
     body = b"x" * (1024 * 1024 + 1)
     refused = get("/v1/ask", method="POST", content=body)
@@ -162,6 +169,7 @@ def test_body_that_is_too_large_is_refused_and_an_upload_of_that_size_is_not(get
     assert get("/v1/documents", method="POST", content=body).status_code == 200
 
 
+@pytest.mark.proves("ASVS 14.2.1", "ASVS 16.2.5")
 def test_log_has_no_questions_and_no_probes(get: Any, proxy: Nginx) -> None:
     get("/v1/documents?q=secret-question")
     get("/health?q=probe")
@@ -185,6 +193,7 @@ def test_events_arrive_while_the_answer_is_still_written(proxy: Nginx) -> None:
     assert reply.first < reply.seconds / 2
 
 
+@pytest.mark.proves("ASVS 4.4.1", "ASVS 4.4.2")
 @pytest.mark.parametrize(("origin", "status"), [("https://evil.test", 403), ("", 101)])
 def test_sockets_are_passed_on_unless_another_site_opens_them(proxy: Nginx, origin: str, status: int) -> None:
     line = f"Origin: {origin}\r\n" if origin else ""
@@ -214,6 +223,7 @@ def test_browsers_spread_over_the_nodes(get: Any, nodes: dict[int, Child]) -> No
     assert seen == set(nodes)
 
 
+@pytest.mark.proves("ISO A.8.5")
 def test_guessing_passwords_is_slowed_down(get: Any) -> None:
     statuses = [get("/login", UI_HOST, "POST").status_code for _ in range(8)]
     assert statuses[:6] == [200] * 6
@@ -251,6 +261,7 @@ def test_reloads_and_a_shrinking_list_lose_no_request(proxy: Nginx, nodes: dict[
     assert {reply.node for reply in replies} == {str(port) for port in nodes}
 
 
+@pytest.mark.proves("ISO A.8.14")
 def test_rolling_restart_and_a_killed_node_lose_no_request(proxy: Nginx, nodes: dict[int, Child]) -> None:
     async def restarting() -> list[Any]:
         load = asyncio.ensure_future(open_loop(proxy.api, lambda _: {"question": "x"}, 50, 9))

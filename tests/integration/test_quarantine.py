@@ -62,6 +62,7 @@ def can_be_found(workspace: Workspace, document_id: str) -> bool:
     return document_id in {each.document_id for each in found}
 
 
+@pytest.mark.proves("LLM04", "AISVS 8.3.3", "AISVS 12.1.2")
 def test_a_document_in_question_is_held_until_it_is_released_and_again_when_it_changes(
     workspace: Workspace, papers: Path, data: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_an_uploaded_file_that_is_rejected_is_deleted(workspace: Workspace, data
     assert [path for path in (data / "uploads").rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.proves("ASVS 8.2.3")
 def test_only_operators_who_hold_its_labels_see_what_was_found(workspace: Workspace, papers: Path) -> None:
     (papers / "secret.md.meta.yaml").write_text("access: [hr]\n")
     (papers / "secret.md").write_text(HOSTILE)
@@ -128,6 +130,7 @@ def test_nobody_but_operators_learns_that_a_document_is_held_back(workspace: Wor
         workspace.document(id_of(workspace, "file:quiet.md"), READER)
 
 
+@pytest.mark.proves("LLM04", "AISVS 8.3.3")
 def test_no_byte_of_a_document_that_is_held_back_reaches_the_indexes(
     workspace: Workspace, papers: Path, data: Path
 ) -> None:

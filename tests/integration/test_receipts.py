@@ -62,6 +62,7 @@ def trail(workspace: Workspace) -> bytes:
     return b"".join(each.read_bytes() for each in workspace.settings.audit_dir.rglob("*.jsonl"))
 
 
+@pytest.mark.proves("AISVS 12.1.1", "AISVS 12.1.4", "PCI DSS 10.2.1", "GDPR 5(2)", "ISO A.8.15")
 def test_an_answer_names_its_receipt_which_says_what_it_rests_on(workspace: Workspace) -> None:
     answer = ask(workspace, QUESTION)
     body = bodies(workspace, answer.receipt_id)["answer"]
@@ -81,12 +82,14 @@ def test_an_answer_from_the_cache_has_a_receipt_of_its_own_with_the_same_passage
     assert one["passages"] == two["passages"]
 
 
+@pytest.mark.proves("AISVS 12.1.2")
 @pytest.mark.parametrize("question", ["Hello!", "What is the melting point of tungsten?"])
 def test_a_refusal_has_a_receipt(workspace: Workspace, question: str) -> None:
     answer = ask(workspace, question)
     assert bodies(workspace, answer.receipt_id)["answer"]["status"] == answer.status == "refused"
 
 
+@pytest.mark.proves("ASVS 14.2.4", "ASVS 16.2.5", "GDPR 5(1)(c)", "ISO A.5.34", "ISO A.8.11")
 def test_the_trail_holds_neither_name_nor_question_nor_label_in_the_clear(workspace: Workspace) -> None:
     ask(workspace, "What is the liability of Zebedee Quux?", history=(Turn("user", "about Xanthippe"),))
     written = trail(workspace)
@@ -94,6 +97,7 @@ def test_the_trail_holds_neither_name_nor_question_nor_label_in_the_clear(worksp
         assert word not in written
 
 
+@pytest.mark.proves("PCI DSS 10.2.2")
 def test_a_question_that_fails_is_recorded_as_failed(workspace: Workspace) -> None:
     before = trail(workspace)
     with pytest.raises(QuestionError):
@@ -141,6 +145,7 @@ def test_an_answer_that_nobody_waits_for_any_more_is_recorded_as_broken_off(work
     assert kinds[1]["body"] == {"status": "broken_off"}
 
 
+@pytest.mark.proves("AISVS 12.5.4", "PCI DSS 10.2.1")
 def test_uploads_deletions_and_restorations_have_receipts(workspace: Workspace) -> None:
     before = trail(workspace)
     stored = workspace.add_upload("note.txt", b"Saturday is no business day.\n", principal=workspace.principal())
@@ -152,6 +157,7 @@ def test_uploads_deletions_and_restorations_have_receipts(workspace: Workspace) 
     assert lines[2]["body"]["document_id"] == stored.id
 
 
+@pytest.mark.proves("ASVS 16.5.3", "PCI DSS 10.7.2")
 def test_an_answer_that_cannot_be_recorded_is_not_given(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: bytes) -> None:
         raise OSError(28, "No space left on device")
@@ -164,6 +170,7 @@ def test_an_answer_that_cannot_be_recorded_is_not_given(workspace: Workspace, mo
     assert not list((workspace.settings.data_dir / "uploads").rglob("other.txt*"))
 
 
+@pytest.mark.proves("GDPR 5(2)", "ISO A.5.28")
 def test_two_hundred_answers_can_be_given_again(workspace: Workspace) -> None:
     asked = [f"{QUESTION[:-1]}, in matter {number}?" for number in range(100)]
     asked += [f"What do the documents say about {one} and {two}?" for one in WORDS for two in WORDS]
@@ -188,6 +195,7 @@ def test_a_replay_says_which_document_changed(workspace: Workspace) -> None:
     workspace.ingest(["rules"])
 
 
+@pytest.mark.proves("GDPR 17", "SOC 2 C1.2")
 def test_an_erased_person_is_nobody_in_the_trail_and_the_trail_still_holds(workspace: Workspace) -> None:
     answer = ask(workspace, QUESTION, Principal("erased"))
     assert workspace.receipts.subjects.erase("default", "erased")

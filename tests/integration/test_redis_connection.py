@@ -49,6 +49,7 @@ def test_without_an_address_there_is_no_redis(settings: Settings) -> None:
     assert open_redis(settings.redis) is None
 
 
+@pytest.mark.proves("ASVS 16.5.1")
 def test_an_address_of_something_else_is_refused_without_repeating_its_password() -> None:
     with pytest.raises(ConfigurationError, match=r"redis\.url must look like") as caught:
         connect("http://user:secret@host")
@@ -67,6 +68,7 @@ async def test_many_callers_share_the_connections(patient: RedisConnection) -> N
     assert patient.call(lambda client: len(client.client_list()), 99) <= 4
 
 
+@pytest.mark.proves("ASVS 16.5.2")
 async def test_a_killed_server_gives_the_other_result_and_then_nobody_tries(redis_server: Any) -> None:
     connection = connect(redis_server.url)
     redis_server.process.kill()

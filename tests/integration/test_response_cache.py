@@ -181,6 +181,7 @@ async def test_the_stream_of_a_given_answer_is_that_of_the_first_one(node: Node)
     assert again[-1].answer.cached
 
 
+@pytest.mark.proves("LLM02")
 @pytest.mark.parametrize(
     ("question", "request_", "person"),
     [
@@ -252,6 +253,7 @@ async def test_a_question_whose_answer_is_not_for_everybody_is_answered_each_tim
     assert node.pipeline.calls == 2
 
 
+@pytest.mark.proves("ASVS 14.2.2", "PCI DSS 3.4.1")
 @pytest.mark.parametrize(
     "change",
     [
@@ -331,6 +333,7 @@ async def test_a_cited_document_that_changed_closed_or_went_ends_the_answer(
     assert counted("response_cache_rejected_total", reason="outdated") == before + 2
 
 
+@pytest.mark.proves("ASVS 16.3.3")
 @pytest.mark.parametrize("damage", ["swapped", "flipped", "garbage"])
 async def test_a_forged_value_is_not_given_and_is_counted(nodes: tuple[Node, Node], damage: str) -> None:
     one, other = nodes
@@ -353,6 +356,7 @@ async def test_a_forged_value_is_not_given_and_is_counted(nodes: tuple[Node, Nod
     assert other.pipeline.calls == forgeries
 
 
+@pytest.mark.proves("LLM02", "ASVS 14.2.2", "ISO A.8.24")
 async def test_redis_holds_neither_question_nor_answer_in_clear(nodes: tuple[Node, Node]) -> None:
     one, _ = nodes
     await one.ask()

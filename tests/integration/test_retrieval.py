@@ -120,15 +120,18 @@ def test_every_candidate_has_a_cosine_even_when_only_words_found_it(search: Call
     assert all(each.dense is not None for each in search("escrow account pays bay 7 taxes", top_k=20))
 
 
+@pytest.mark.proves("LLM08", "AISVS 8.1.3", "SOC 2 C1.1")
 def test_labelled_documents_are_found_only_by_those_who_hold_the_label(search: Callable[..., list[Passage]]) -> None:
     assert names(search("salary bands of tellers", HR))[0] == "Salaries"
     assert "Salaries" not in names(search("salary bands of tellers", ANYBODY, top_k=50))
 
 
+@pytest.mark.proves("AISVS 8.1.3", "ASVS 8.4.1")
 def test_another_tenant_finds_nothing(search: Callable[..., list[Passage]]) -> None:
     assert search("wire transfer fee", Principal("x", tenant="other", clearances=frozenset({"hr"}))) == []
 
 
+@pytest.mark.proves("AISVS 8.3.1")
 @pytest.mark.parametrize(("day", "fee"), [(date(2023, 6, 1), "twenty"), (date(2024, 6, 1), "thirty"), (None, "thirty")])
 def test_the_version_in_force_on_the_day_is_found(
     search: Callable[..., list[Passage]], day: date | None, fee: str
@@ -254,6 +257,7 @@ def test_the_llama_index_retriever_gives_the_same_passages(
     assert now[0].metadata["page"] == 1
 
 
+@pytest.mark.proves("AISVS 5.3.1")
 async def test_questions_asked_together_get_what_each_would_alone(workspace: Workspace) -> None:
     asked = [
         (question, who, narrow, top_k)
@@ -269,6 +273,7 @@ async def test_questions_asked_together_get_what_each_would_alone(workspace: Wor
         assert [passage.score for passage in passages] == pytest.approx([passage.score for passage in alone], abs=1e-4)
 
 
+@pytest.mark.proves("AISVS 8.3.1", "GDPR 17", "SOC 2 C1.2", "ISO A.8.10")
 def test_a_deleted_document_is_found_no_more(tmp_path: Path) -> None:
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "fees.md").write_text("# Fees\n\nThe wire transfer fee is twenty dollars.\n")
@@ -287,6 +292,7 @@ def test_a_deleted_document_is_found_no_more(tmp_path: Path) -> None:
         workspace.close()
 
 
+@pytest.mark.proves("AISVS 8.3.2")
 def test_a_removed_lexical_index_is_filled_again_from_the_registry(tmp_path: Path) -> None:
     write(tmp_path)
     overrides: dict[str, Any] = {

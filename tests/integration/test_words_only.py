@@ -45,6 +45,7 @@ def _ask(workspace: Workspace, question: str = QUESTION) -> Answer:
     return asyncio.run(workspace.pipeline.ask(AskRequest(question, ()), workspace.principal()))
 
 
+@pytest.mark.proves("ASVS 16.5.2")
 def test_a_frozen_chroma_costs_meaning_but_no_answer(workspace: Workspace, chroma: tuple[Child, int]) -> None:
     before = _ask(workspace)
     assert (before.degraded, before.notice) == ("", "")

@@ -82,6 +82,7 @@ def _bomb() -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.proves("ASVS 5.2.2", "ASVS 5.3.2")
 @pytest.mark.parametrize(
     ("name", "content", "status"),
     [
@@ -123,6 +124,7 @@ async def test_nul_in_a_file_name_is_refused(client: httpx.AsyncClient) -> None:
     assert response.status_code in (400, 422)
 
 
+@pytest.mark.proves("ASVS 5.2.3")
 async def test_bomb_is_refused_before_or_by_its_job(client: httpx.AsyncClient) -> None:
     response = await _upload(client, "bomb.docx", _bomb())
     if response.status_code == 202:
@@ -150,6 +152,7 @@ async def test_encrypted_pdf_ends_its_job_with_the_reason(client: httpx.AsyncCli
         assert "encrypted" in response.json()["detail"]
 
 
+@pytest.mark.proves("LLM10", "ASVS 5.2.1")
 async def test_endless_upload_is_stopped_at_the_limit(client: httpx.AsyncClient, service_settings: Settings) -> None:
     sent = 0
 
@@ -211,6 +214,7 @@ async def test_listing_can_be_narrowed(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/documents", params={"cursor": "%%%"})).status_code == 422
 
 
+@pytest.mark.proves("LLM02", "ASVS 8.2.2")
 async def test_what_may_not_be_read_looks_like_what_is_not_there(client: httpx.AsyncClient, opening: Any) -> None:
     board = next(each for each in opening.workspace().registry.documents() if "board" in each.uri)
     listed = (await client.get("/v1/documents", params={"limit": 500})).text
@@ -252,6 +256,7 @@ async def test_page_that_is_not_there_is_not_found_or_refused(client: httpx.Asyn
     assert response.status_code == (404 if page == "99" else 422)
 
 
+@pytest.mark.proves("ASVS 5.3.1", "ASVS 5.4.1")
 async def test_original_comes_back_byte_for_byte_and_html_only_as_a_download(client: httpx.AsyncClient) -> None:
     text, html = await _by_title(client, "opening"), await _by_title(client, "card")
     shown = await client.get(f"/v1/documents/{text['id']}/content")

@@ -40,6 +40,7 @@ def states(response: httpx.Response) -> dict[str, str]:
     return {each["purpose"]: each["state"] for each in response.json()["consents"]}
 
 
+@pytest.mark.proves("GDPR 7(3)", "SOC 2 P2.1")
 @pytest.mark.usefixtures("consent")
 async def test_nothing_is_answered_before_consent_nor_after_it_was_withdrawn(client: httpx.AsyncClient) -> None:
     refused = await client.post("/v1/ask", json={"question": QUESTION})
@@ -68,6 +69,7 @@ async def test_every_way_to_ask_needs_consent(client: httpx.AsyncClient, path: s
     assert (await client.post(path, json=body)).status_code == 403
 
 
+@pytest.mark.proves("GDPR 7(1)")
 @pytest.mark.usefixtures("consent")
 async def test_a_new_text_asks_again_and_an_old_one_cannot_be_agreed_to(
     client: httpx.AsyncClient, opening: Opening, monkeypatch: pytest.MonkeyPatch
@@ -80,6 +82,7 @@ async def test_a_new_text_asks_again_and_an_old_one_cannot_be_agreed_to(
     assert (again.status_code, again.json()["type"]) == (409, "urn:banksight:problem:consent_outdated")
 
 
+@pytest.mark.proves("GDPR 7(3)", "GDPR 17")
 @pytest.mark.usefixtures("consent")
 async def test_what_was_asked_cannot_be_read_after_consent_was_withdrawn(
     client: httpx.AsyncClient, opening: Opening
@@ -100,6 +103,7 @@ async def test_an_unknown_purpose_is_refused(client: httpx.AsyncClient) -> None:
     assert (response.status_code, response.json()["type"]) == (422, "urn:banksight:problem:invalid_question")
 
 
+@pytest.mark.proves("GDPR 15", "GDPR 20", "SOC 2 P5.1")
 async def test_the_export_holds_what_was_asked_and_nothing_of_others(
     client: httpx.AsyncClient, opening: Opening
 ) -> None:

@@ -131,6 +131,7 @@ def test_one_trace_holds_the_spans_of_assistant_embedder_and_generator(
     assert [(span.name, span.parent_span_id.hex()) for span in strangers] == [("POST /v1/ask", "b7ad6b7169203331")]
 
 
+@pytest.mark.proves("AISVS 12.1.3")
 def test_calls_of_models_follow_the_conventions_for_generative_ai(
     watched: Any, collector: tuple[Collector, str]
 ) -> None:
@@ -143,6 +144,7 @@ def test_calls_of_models_follow_the_conventions_for_generative_ai(
     assert used["gen_ai.usage.input_tokens"] > 0
 
 
+@pytest.mark.proves("LLM02", "ASVS 16.2.5")
 def test_no_span_holds_what_people_wrote_or_documents_say(watched: Any, collector: tuple[Collector, str]) -> None:
     sent = b"".join(collector[0].raw).lower()
     assert len(collector[0].spans) > 20
@@ -150,6 +152,7 @@ def test_no_span_holds_what_people_wrote_or_documents_say(watched: Any, collecto
         assert word not in sent
 
 
+@pytest.mark.proves("LLM02", "ASVS 16.2.4", "ASVS 16.2.5")
 def test_every_line_of_the_log_is_json_and_none_holds_what_people_wrote(watched: Any) -> None:
     parsed = [json.loads(line) for line in watched.lines]
     assert {line["service"] for line in parsed} >= {"assistant"}
@@ -158,6 +161,7 @@ def test_every_line_of_the_log_is_json_and_none_holds_what_people_wrote(watched:
         assert not [line for line in watched.lines if word.lower() in line.lower()]
 
 
+@pytest.mark.proves("AISVS 12.1.1", "ASVS 16.2.1", "ASVS 16.2.4")
 def test_a_request_and_its_answer_are_a_line_each_with_the_id_of_the_trace(watched: Any) -> None:
     ours = [json.loads(line) for line in watched.lines if TRACE in line]
     request = next(line for line in ours if line["event"] == "request")
@@ -174,6 +178,7 @@ def test_standard_error_of_the_workers_has_the_same_form(watched: Any) -> None:
     assert {json.loads(line)["event"] for line in lines} >= {"request", "answered"}
 
 
+@pytest.mark.proves("SOC 2 CC6.6")
 def test_metrics_and_documentation_are_for_the_private_network_alone(watched: Any) -> None:
     assert set(watched.shown.values()) == {200}
     assert watched.hidden == {"/metrics": 404, "/docs.json": 404, "/schema.json": 404, "/": 404, "/readyz": 200}

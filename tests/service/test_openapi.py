@@ -38,6 +38,7 @@ def fuzzed(opening: Opening) -> FastAPI:
     return create_app(opening)
 
 
+@pytest.mark.proves("ASVS 4.1.1", "PCI DSS 6.2.4", "ISO A.8.29")
 @pytest.mark.parametrize(("path", "method"), _operations(), ids=str)
 def test_no_request_breaks_a_promise(fuzzed: FastAPI, path: str, method: str) -> None:
     document = schemathesis.openapi.from_asgi("/docs.json", fuzzed, headers={"Host": "localhost"})

@@ -74,6 +74,7 @@ async def test_question_that_the_documents_do_not_answer_is_refused_without_cita
     assert answer["text"]
 
 
+@pytest.mark.proves("AISVS 2.1.4", "PCI DSS 6.2.4")
 @pytest.mark.parametrize("way", [{"stream": True}, {"stream": False}], ids=["streamed", "whole"])
 @pytest.mark.parametrize(
     ("body", "told"),
@@ -123,6 +124,7 @@ async def test_search_for_more_than_the_configured_number_is_refused(client: htt
     assert (response.status_code, "50" in response.json()["detail"]) == (422, True)
 
 
+@pytest.mark.proves("LLM02", "ASVS 8.2.2")
 async def test_nobody_without_the_label_finds_the_board_s_minutes(client: httpx.AsyncClient) -> None:
     found = await client.post("/v1/search", json={"query": "merger with the Harbour Bank", "top_k": 50})
     answer = await client.post("/v1/ask", json={"question": "When does the merger with the Harbour Bank close?"})

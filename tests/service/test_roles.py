@@ -82,6 +82,7 @@ def _name(value: object) -> str:
     return "+".join(sorted(value)) if isinstance(value, frozenset) else str(value)
 
 
+@pytest.mark.proves("AISVS 5.2.1", "ASVS 8.2.1", "PCI DSS 7.2.1", "SOC 2 CC6.3", "ISO A.5.15")
 @pytest.mark.parametrize(("method", "path", "roles"), _operations(), ids=_name)
 async def test_a_route_is_for_the_roles_that_it_states_and_for_nobody_else(
     guarded: FastAPI, method: str, path: str, roles: frozenset[str]
@@ -94,6 +95,7 @@ async def test_a_route_is_for_the_roles_that_it_states_and_for_nobody_else(
         assert response.status_code != 401
 
 
+@pytest.mark.proves("ASVS 8.3.1", "SOC 2 CC6.1")
 @pytest.mark.parametrize(("method", "path", "roles"), _operations(), ids=_name)
 async def test_without_a_key_a_route_answers_401_before_it_reads_anything(
     guarded: FastAPI, method: str, path: str, roles: frozenset[str]
@@ -125,6 +127,7 @@ async def test_unknown_paths_are_not_told_from_known_ones_without_a_key(guarded:
         assert (await caller.get("/v1/there-is-no-such-route")).status_code == 404
 
 
+@pytest.mark.proves("AISVS 5.2.1", "PCI DSS 7.3.3")
 async def test_a_route_that_states_nothing_is_for_admins(opening: Opening, guarded: FastAPI) -> None:
     app = create_app(guarded.state.opening)
 
@@ -139,11 +142,13 @@ async def test_a_route_that_states_nothing_is_for_admins(opening: Opening, guard
     assert codes == dict.fromkeys(ROLES, 403) | {"admin": 200}
 
 
+@pytest.mark.proves("ASVS 8.2.1", "ISO A.8.2")
 def test_every_command_says_whom_it_is_for() -> None:
     silent = [name for name, roles in roles_module.commands() if roles is None]
     assert not silent, f"{silent}: put @for_roles(...) above the command or its group"
 
 
+@pytest.mark.proves("ASVS 8.1.1")
 def test_the_tables_in_the_documentation_are_those_of_the_code(tmp_path: Path) -> None:
     written = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     copy = tmp_path / "security.md"

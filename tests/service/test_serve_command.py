@@ -130,6 +130,7 @@ def _refused(settings: Settings) -> bool:
     return False
 
 
+@pytest.mark.proves("GDPR 25", "PCI DSS 7.3.3", "ISO A.5.15")
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "bank.example"])  # noqa: S104 - what must be refused
 def test_everybody_s_network_without_sign_in_is_refused(host: str) -> None:
     with pytest.raises(ConfigurationError, match=r"identity\.mode is none"):

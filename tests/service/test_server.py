@@ -82,6 +82,7 @@ def test_the_api_process_loads_no_torch(server: Any) -> None:
     assert not [name for name in loaded if name.startswith(("libtorch", "libc10"))]
 
 
+@pytest.mark.proves("ASVS 14.2.3", "GDPR 44", "ISO A.8.12")
 def test_nothing_of_the_service_talks_to_anybody_else(server: Any) -> None:
     httpx.post(f"{server.url}/v1/ask", json={"question": QUESTION}, timeout=30)
     processes = [psutil.Process(server.process.pid), *_workers(server)]

@@ -152,6 +152,7 @@ BAD: dict[str, Any] = {
 }
 
 
+@pytest.mark.proves("ASVS 9.1.1", "ASVS 9.1.2", "ASVS 9.1.3", "ASVS 9.2.1", "ASVS 9.2.2", "ASVS 9.2.3", "ISO A.8.5")
 @pytest.mark.parametrize("kind", BAD)
 async def test_a_bad_token_gets_the_same_401_as_every_other_one(signed: FastAPI, issuer: FakeIssuer, kind: str) -> None:
     response = await _me(signed, BAD[kind](issuer))
@@ -160,6 +161,7 @@ async def test_a_bad_token_gets_the_same_401_as_every_other_one(signed: FastAPI,
     assert response.json()["detail"] == str(NotSignedIn(presented=True))
 
 
+@pytest.mark.proves("SOC 2 CC6.1", "ISO A.8.5")
 async def test_every_route_refuses_every_bad_token(signed: FastAPI, issuer: FakeIssuer) -> None:
     tokens = [make(issuer) for make in BAD.values()]
     tried = 0
@@ -244,6 +246,7 @@ async def test_a_token_without_jti_is_signed_out_by_subject_and_time(signed: Fas
     assert [(await _me(signed, token)).status_code for token in (mine, later)] == [401, 200]
 
 
+@pytest.mark.proves("SOC 2 CC6.2", "ISO A.5.18")
 async def test_a_person_is_signed_out_everywhere_and_may_sign_in_again(
     signed: FastAPI, issuer: FakeIssuer, grants: Grants
 ) -> None:
@@ -289,6 +292,7 @@ async def test_a_withdrawn_key_stops_counting_when_the_keys_are_fetched_again() 
             await verifier.verify(issuer.token())
 
 
+@pytest.mark.proves("ASVS 16.5.2")
 async def test_known_keys_count_while_the_issuer_is_down_and_unknown_ones_are_401() -> None:
     clock = Clock()
     with FakeIssuer() as issuer:
@@ -306,6 +310,7 @@ async def test_known_keys_count_while_the_issuer_is_down_and_unknown_ones_are_40
         await verifier.verify(issuer.token(header={"kid": "new"}))
 
 
+@pytest.mark.proves("ASVS 16.5.3")
 async def test_an_issuer_that_was_never_reached_is_503_and_is_asked_again_soon() -> None:
     clock = Clock()
     with FakeIssuer() as issuer:
@@ -355,6 +360,7 @@ async def test_a_discovery_document_of_another_issuer_is_not_believed() -> None:
             await TokenVerifier(settings, "default").verify(issuer.token())
 
 
+@pytest.mark.proves("ASVS 12.3.1")
 @pytest.mark.parametrize("url", ["http://bank.example", "ftp://bank.example", "http://localhost:1@evil.example"])
 def test_an_issuer_without_encryption_is_refused(issuer: FakeIssuer, url: str) -> None:
     with pytest.raises(Exception, match="must begin with https"):

@@ -65,6 +65,7 @@ def test_with_all_guards_nothing_leaks(world: Any) -> None:
     assert _sweep(world) == []
 
 
+@pytest.mark.proves("AISVS 5.2.2", "SOC 2 CC6.1", "ISO A.8.29")
 @pytest.mark.parametrize("guard", GUARDS)
 def test_without_this_guard_something_leaks(world: Any, guard: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place, name, allow = GUARDS[guard]
@@ -98,6 +99,7 @@ def _asked_while_it_is_revoked(world: Any) -> str:
     return text
 
 
+@pytest.mark.proves("AISVS 5.2.4", "ASVS 8.3.2")
 def test_an_answer_that_is_being_written_says_nothing_of_what_was_revoked(world: Any) -> None:
     assert world.papers[0].canary not in _asked_while_it_is_revoked(world)
 
@@ -107,6 +109,7 @@ def test_without_the_look_at_each_sentence_it_would(world: Any, monkeypatch: pyt
     assert world.papers[0].canary in _asked_while_it_is_revoked(world)
 
 
+@pytest.mark.proves("LLM02", "ASVS 8.3.2")
 @pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "unguarded"])
 def test_a_kept_answer_is_not_given_to_who_lost_access(
     world: Any, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
@@ -135,6 +138,7 @@ class TestUploads:
         async with world.caller(person) as client:
             return await client.post("/v1/documents", files={"file": (name, b"A plain text.")}, data=form)
 
+    @pytest.mark.proves("ASVS 8.2.2")
     async def test_labels_that_the_uploader_does_not_hold_are_refused(self, world: Any) -> None:
         assert (await self._upload(world, world.people[0], "labelled.txt", access=["a"])).status_code == 422
         assert (await self._upload(world, world.people[3], "labelled.txt", access=["a"])).status_code == 202
@@ -144,9 +148,11 @@ class TestUploads:
         refused = await self._upload(world, world.people[0], "theirs.txt")
         assert (refused.status_code, "not yours to replace" in refused.json()["detail"]) == (422, True)
 
+    @pytest.mark.proves("ASVS 8.4.1")
     async def test_people_of_another_tenant_cannot_put_documents_into_this_one(self, world: Any) -> None:
         assert (await self._upload(world, world.people[7], "foreign.txt")).status_code == 403
 
+    @pytest.mark.proves("ASVS 8.2.2")
     async def test_a_job_is_its_starter_s_alone(self, world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         job = (await self._upload(world, world.people[0], "mine.txt")).json()["id"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
@@ -11,6 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 LEAST_NEEDED = 10_000
 
 
+@pytest.mark.proves("LLM02", "LLM08", "AISVS 5.2.2", "AISVS 8.1.3", "ASVS 8.2.2", "ASVS 8.4.1", "GDPR 5(1)(f)")
+@pytest.mark.proves("SOC 2 C1.1", "ISO A.8.3", "ISO A.8.12")
 def test_ten_thousand_cases_without_a_leak(world: Any) -> None:
     """People, labels, documents, routes and states, in an order that nobody chose."""
 

@@ -54,6 +54,7 @@ async def test_another_machine_is_admitted_on_a_private_network() -> None:
         assert (await client.get("/")).status_code == 200
 
 
+@pytest.mark.proves("SOC 2 CC6.6")
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:3000", "localhost.evil.example", "", "[", "a@localhost:1"]
 )

@@ -51,6 +51,7 @@ def test_prometheus_takes_the_configuration_and_the_rules(promtool: str) -> None
     assert "SUCCESS" in _run(promtool, "check", "config", "prometheus.yml")
 
 
+@pytest.mark.proves("PCI DSS 10.7.2", "SOC 2 CC7.2", "ISO A.8.16")
 def test_every_alert_fires_when_it_should_and_keeps_still_when_not(promtool: str) -> None:
     assert "SUCCESS" in _run(promtool, "test", "rules", "banksight.yml", "days.yml", folder=PROMETHEUS / "tests")
 

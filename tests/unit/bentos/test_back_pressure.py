@@ -107,6 +107,7 @@ async def test_question_waits_for_a_slot_and_arrives_whole(inner: Application, d
     assert (made.door.queue.running, made.door.queue.waiting) == (0, 0)
 
 
+@pytest.mark.proves("LLM10")
 async def test_full_system_and_a_greedy_caller_are_429_for_their_own_reasons_with_retry_after(
     inner: Application, door: Callable[..., Any]
 ) -> None:
@@ -266,6 +267,7 @@ async def test_answers_say_how_much_is_left_and_who_has_used_it_up_is_told_when_
     assert len(inner.begun) == 3
 
 
+@pytest.mark.proves("LLM10", "AISVS 12.2.5")
 async def test_tokens_of_an_answer_are_charged_and_the_day_ends_with_the_quota(
     inner: Application, door: Callable[..., Any]
 ) -> None:

@@ -87,6 +87,7 @@ def _people(seconds: float = 1200) -> list[Any]:
     return [each for number, one in enumerate(PEOPLE) for each in _traffic(one, 0.1, seconds, number)]
 
 
+@pytest.mark.proves("LLM10")
 def test_one_caller_at_fifty_times_leaves_the_p95_of_the_others_within_a_fifth_and_refuses_none_of_theirs() -> None:
     alone = Simulation().run(_people())
     abuser = Client("bank", "abuser")

@@ -48,6 +48,7 @@ def test_other_formats_are_refused(accept: str) -> None:
     assert raised.value.status == 406
 
 
+@pytest.mark.proves("LLM05", "PCI DSS 6.2.4")
 def test_quote_is_marked_exactly_and_everything_is_escaped() -> None:
     text = "before <script>alert(1)</script> after"
     start = text.index("<script>")
@@ -57,6 +58,7 @@ def test_quote_is_marked_exactly_and_everything_is_escaped() -> None:
     assert "<title>Reg &lt;E&gt; &amp; co, page 2</title>" in body
 
 
+@pytest.mark.proves("LLM05", "AISVS 7.3.3")
 def test_page_forbids_scripts_and_everything_from_elsewhere() -> None:
     response = as_html(DOCUMENT, DocumentPage(DOCUMENT.id, 1, "", "x"), None)
     policy = response.headers["content-security-policy"]
@@ -83,6 +85,7 @@ def test_files_that_cannot_run_are_shown_in_place(tmp_path: Path, media_type: st
     assert response.headers["content-type"].startswith(media_type)
 
 
+@pytest.mark.proves("ASVS 5.3.1")
 @pytest.mark.parametrize("media_type", ["text/html", "image/svg+xml", "application/xhtml+xml", "message/rfc822", "x/y"])
 def test_files_that_could_run_are_only_offered_for_download(tmp_path: Path, media_type: str) -> None:
     response = as_file(tmp_path, media_type, "file:a.html")
@@ -90,6 +93,7 @@ def test_files_that_could_run_are_only_offered_for_download(tmp_path: Path, medi
     assert response.headers["content-type"] == "application/octet-stream"
 
 
+@pytest.mark.proves("ASVS 5.4.1", "ASVS 5.4.2")
 def test_file_names_are_encoded_and_cannot_add_headers(tmp_path: Path) -> None:
     uri = 'file:folder/Zins "Über\r\nsicht".pdf'
     disposition = as_file(tmp_path, "application/pdf", uri).headers["content-disposition"]

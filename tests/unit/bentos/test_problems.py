@@ -97,6 +97,7 @@ def test_busy_and_full_say_when_to_try_again(client: TestClient, name: str, stat
     assert (response.status_code, response.headers["retry-after"]) == (status, "7")
 
 
+@pytest.mark.proves("ASVS 16.3.4", "ASVS 16.5.1", "ASVS 16.5.4")
 def test_unexpected_error_shows_an_incident_id_that_the_log_has_and_nothing_else(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -109,6 +110,7 @@ def test_unexpected_error_shows_an_incident_id_that_the_log_has_and_nothing_else
     assert f"incident {incident}" in caplog.text
 
 
+@pytest.mark.proves("ASVS 16.5.1")
 def test_validation_names_the_field_and_never_repeats_the_value(client: TestClient) -> None:
     response = client.post("/v1/ask", json={"question": "my secret account number", "top_k": "many"})
     document = response.json()

@@ -72,6 +72,7 @@ def test_patterns_choose_what_is_listed(root: Path, connector: Open) -> None:
     assert uris(connector(include=())) == []
 
 
+@pytest.mark.proves("ASVS 5.2.5")
 def test_links_are_not_followed_wherever_they_point(root: Path, tmp_path: Path, connector: Open) -> None:
     put(tmp_path, "outside/secret.txt")
     put(root, "a.txt", "inside/b.txt")
@@ -97,6 +98,7 @@ def test_a_folder_that_becomes_a_link_out_of_the_root_is_not_read(root: Path, tm
     assert caught.value.reason == "unsafe"
 
 
+@pytest.mark.proves("ASVS 5.3.2")
 @pytest.mark.parametrize(
     "location", ["file:../outside.txt", "file:/etc/hostname", "file:a/../../x", "file:%2e%2e/x", "x"]
 )
@@ -259,6 +261,7 @@ def test_a_changed_label_changes_the_fingerprint(root: Path, connector: Open, na
     assert only(connector()).fingerprint != before
 
 
+@pytest.mark.proves("SOC 2 C1.1", "ASVS 16.5.3")
 @pytest.mark.parametrize(
     ("sidecar", "text", "message"),
     [

@@ -88,6 +88,7 @@ def test_a_pdf_whose_page_is_missing_is_refused_and_not_read_without_it(refusal:
     assert refusal("a.pdf", content) == "malformed"
 
 
+@pytest.mark.proves("ASVS 5.2.3")
 def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused_unopened(
     refusal: Refusal, samples: dict[str, bytes], rezip: Callable[..., bytes]
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_sheet_that_unpacks_to_more_than_is_allowed_is_refused(
     assert refusal("a.xlsx", bomb) == "unsafe"
 
 
+@pytest.mark.proves("ASVS 5.2.3")
 def test_an_archive_with_ten_thousand_members_is_refused(
     refusal: Refusal, samples: dict[str, bytes], rezip: Callable[..., bytes]
 ) -> None:
@@ -133,6 +135,7 @@ def test_entities_in_office_xml_are_refused(
     assert refusal("a.xlsx", rezip(samples["fees.xlsx"], {"xl/sharedStrings.xml": xml})) == "unsafe"
 
 
+@pytest.mark.proves("ASVS 5.3.2", "PCI DSS 6.2.4")
 def test_an_entity_that_names_a_file_reads_nothing_from_it(
     refusal: Refusal, samples: dict[str, bytes], rezip: Callable[..., bytes]
 ) -> None:

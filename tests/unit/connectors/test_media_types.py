@@ -16,6 +16,7 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 REASONS = {"empty", "unsupported", "mislabelled", "encrypted", "malformed", "unsafe"}
 
 
+@pytest.mark.proves("ASVS 5.2.2")
 def test_every_sample_is_recognised_and_refused_under_any_extension_of_another_container(
     samples: dict[str, bytes], refusal: Callable[..., str]
 ) -> None:

@@ -14,6 +14,7 @@ from connectors.parsing.text import clean, decode
 AWKWARD = st.text(alphabet=st.characters() | st.sampled_from("\r\n\t\x00\xad\ufeff\ufffe\ufb01\u0301e \ud800\x85"))
 
 
+@pytest.mark.proves("AISVS 2.1.1")
 @given(AWKWARD)
 @example("e\u0301 \r\n\r\r\n x\x00y\ud800")
 def test_clean_text_is_nfc_without_controls_and_cleaning_again_changes_nothing(text: str) -> None:

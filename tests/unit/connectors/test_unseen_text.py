@@ -63,6 +63,7 @@ def away(canvas: Canvas) -> None:
     canvas.drawString(50, -100, SECRET)
 
 
+@pytest.mark.proves("AISVS 2.2.3")
 @pytest.mark.parametrize(
     ("draw", "how"),
     [
@@ -122,6 +123,7 @@ def tiny_run(document: docx.document.Document) -> None:
     document.add_paragraph().add_run(SECRET).font.size = Pt(1)
 
 
+@pytest.mark.proves("AISVS 2.2.3")
 @pytest.mark.parametrize(
     ("change", "how"),
     [(vanished, "hidden_run"), (vanished_by_style, "hidden_run"), (white_run, "white"), (tiny_run, "tiny")],
@@ -152,6 +154,7 @@ def test_white_runs_that_may_stand_on_dark_paper_are_not_reported(
     assert unseen(parse("fees.docx", word(change))) == []
 
 
+@pytest.mark.proves("AISVS 2.2.3")
 @pytest.mark.parametrize(
     ("attributes", "how"),
     [

@@ -81,6 +81,7 @@ def test_every_reference_names_something_in_the_template() -> None:
     assert conditions <= set(TEMPLATE["Conditions"])
 
 
+@pytest.mark.proves("SOC 2 CC6.6", "ISO A.8.20")
 def test_only_https_is_open_to_the_world() -> None:
     everywhere = {
         (name, rule["PortRange"])
@@ -115,6 +116,7 @@ def test_no_machine_has_a_public_address() -> None:
     assert not of_type("VPC::EIP")
 
 
+@pytest.mark.proves("ISO A.8.14")
 def test_group_has_two_to_ten_nodes_and_starts_with_three() -> None:
     nodes = properties("Nodes")
     sizes = [TEMPLATE["Parameters"][nodes[key]["Ref"]]["Default"] for key in ("MinSize", "DesiredCapacity", "MaxSize")]

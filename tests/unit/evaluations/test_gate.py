@@ -136,6 +136,7 @@ def test_a_signed_record_is_verified_with_its_public_key(tmp_path: Path, key: Pa
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
+@pytest.mark.proves("SOC 2 CC8.1")
 def test_any_change_of_a_record_is_found(tmp_path: Path, key: Path) -> None:
     path = tmp_path / "decision.json"
     records.write(records.sign({"verdict": "fail", "checks": [{"name": "a", "mean": 0.5}]}, key), path)
@@ -146,6 +147,7 @@ def test_any_change_of_a_record_is_found(tmp_path: Path, key: Path) -> None:
         records.verify(path)
 
 
+@pytest.mark.proves("SOC 2 CC8.1")
 def test_a_record_signed_by_somebody_else_is_refused(tmp_path: Path, key: Path) -> None:
     stranger = tmp_path / "stranger.key"
     records.create_key(stranger)

@@ -145,6 +145,7 @@ def test_many_threads_leave_one_chain_without_a_gap(opened: Open, places: Places
     assert not faults(places, keys)
 
 
+@pytest.mark.proves("ASVS 16.4.2", "PCI DSS 10.3.4", "ISO A.5.33")
 @pytest.mark.parametrize("line", [0, 4, 9])
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9, 0.999])
 def test_a_flipped_bit_is_found_in_its_line(
@@ -160,6 +161,7 @@ def test_a_flipped_bit_is_found_in_its_line(
     assert any(f"{segment.name}, line {line + 1}: this line was changed" in each for each in faults(places, keys))
 
 
+@pytest.mark.proves("PCI DSS 10.3.4", "ISO A.5.33")
 def test_a_removed_line_is_found_where_it_was(opened: Open, places: Places, keys: AuditKeys) -> None:
     segment = segment_of(places, filled(opened))
     lines = segment.read_bytes().splitlines(keepends=True)
@@ -183,6 +185,7 @@ def test_swapped_lines_are_found(opened: Open, places: Places, keys: AuditKeys) 
     assert any("out of order" in each for each in faults(places, keys))
 
 
+@pytest.mark.proves("PCI DSS 10.3.4", "ISO A.5.33")
 def test_a_cut_tail_is_found_by_the_anchor(opened: Open, places: Places, keys: AuditKeys) -> None:
     chain = filled(opened)
     segment = segment_of(places, chain)
@@ -221,6 +224,7 @@ def test_a_cut_tail_that_was_written_over_is_found(opened: Open, places: Places,
     assert any("is not the one that the anchor" in each for each in faults(places, keys))
 
 
+@pytest.mark.proves("PCI DSS 10.3.2")
 def test_a_forged_anchor_is_no_anchor(opened: Open, places: Places, keys: AuditKeys, tmp_path: Path) -> None:
     chain = filled(opened)
     write_anchor(tmp_path / "forged.json", {chain: Head(3, "0" * 64)}, audit_keys("another secret " * 4, tmp_path))
@@ -228,6 +232,7 @@ def test_a_forged_anchor_is_no_anchor(opened: Open, places: Places, keys: AuditK
     assert "not signed by this installation" in fault
 
 
+@pytest.mark.proves("ASVS 16.4.2", "PCI DSS 10.3.2")
 def test_without_the_secret_no_line_can_be_made(opened: Open, places: Places, tmp_path: Path) -> None:
     filled(opened)
     assert len(checked(places, audit_keys("another secret " * 4, tmp_path)).faults) >= 10
@@ -279,6 +284,7 @@ while True:
 """
 
 
+@pytest.mark.proves("ISO A.5.28", "ISO A.8.15")
 def test_no_acknowledged_record_is_lost_when_the_process_is_killed(
     opened: Open, places: Places, keys: AuditKeys, tmp_path: Path
 ) -> None:
@@ -305,6 +311,7 @@ def block(places: Places, chain: str, clock: Clock) -> Path:
     return segment
 
 
+@pytest.mark.proves("ASVS 16.5.2")
 def test_a_full_disk_is_bridged_by_the_spool_and_nothing_is_out_of_order(
     opened: Open, places: Places, keys: AuditKeys, clock: Clock
 ) -> None:
@@ -335,6 +342,7 @@ def test_what_was_spooled_is_moved_by_the_next_process(
     assert not faults(places, keys)
 
 
+@pytest.mark.proves("ASVS 16.5.3")
 def test_what_can_be_recorded_nowhere_fails_and_is_not_recorded(
     opened: Open, places: Places, keys: AuditKeys, clock: Clock
 ) -> None:
@@ -382,6 +390,7 @@ def test_what_is_no_receipt_id_is_not_found(places: Places, keys: AuditKeys, nam
         records_of(name, places, keys.chain)
 
 
+@pytest.mark.proves("PCI DSS 10.5.1", "SOC 2 P4.2")
 def test_old_days_can_be_pruned_and_the_rest_still_be_checked(
     opened: Open, places: Places, keys: AuditKeys, clock: Clock
 ) -> None:
@@ -403,6 +412,7 @@ def test_a_folder_that_cannot_be_made_says_so(places: Places, keys: AuditKeys) -
         AuditWriter(places, keys)
 
 
+@pytest.mark.proves("ASVS 16.4.2")
 def test_the_secret_is_made_once_and_only_for_us(tmp_path: Path) -> None:
     assert audit_keys("", tmp_path).public == audit_keys("", tmp_path).public
     assert (tmp_path / "audit-secret").stat().st_mode & 0o077 == 0

@@ -40,6 +40,7 @@ def test_one_changed_byte_makes_a_value_worthless(content: bytes, place: int) ->
     assert SEALER.unseal("name", "bank", bytes(sealed)) is None
 
 
+@pytest.mark.proves("LLM02", "ISO A.8.24")
 @pytest.mark.parametrize(
     ("name", "tenant", "sealer"),
     [("other", "bank", SEALER), ("name", "other", SEALER), ("name", "bank", Sealer(b"1" * 64))],

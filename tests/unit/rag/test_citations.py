@@ -58,6 +58,7 @@ def test_a_number_in_brackets_inside_a_quotation_cites_nothing() -> None:
     assert markers == (1,)
 
 
+@pytest.mark.proves("AISVS 7.4.2", "AISVS 7.4.3")
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -72,6 +73,7 @@ def test_what_is_not_quoted_from_the_cited_passage_is_unsupported(text: str, rea
     assert (verdict.supported, verdict.reason) == (False, reason)
 
 
+@pytest.mark.proves("AISVS 7.4.2")
 def test_an_unknown_marker_is_dropped_and_counted() -> None:
     statement = Statement("", "It shall report the results. [9][1]")
     verdict = judge(statement, EVIDENCE, "verbatim")
@@ -85,6 +87,7 @@ def test_a_paraphrase_is_supported_by_words_and_numbers_but_only_where_paraphras
     assert not judge(statement, EVIDENCE, "verbatim").supported
 
 
+@pytest.mark.proves("LLM09", "AISVS 12.3.2")
 def test_a_paraphrase_with_another_number_is_unsupported() -> None:
     statement = Statement("", "The institution determines within 45 business days whether an error occurred. [1]")
     verdict = judge(statement, EVIDENCE, "overlap", CHECK)

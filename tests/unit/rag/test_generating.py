@@ -85,6 +85,7 @@ async def test_an_engine_that_crashes_is_failed_and_busy_is_passed_on() -> None:
         await attempted(writer(ScriptedLLM.of(Busy("full", retry_after=3))))
 
 
+@pytest.mark.proves("LLM10", "AISVS 7.1.2")
 @pytest.mark.parametrize(
     "text", ["the " * 400, "A sentence that says something. [1] " * 50, "\n".join(["| a | b |"] * 200), "ab" * 500]
 )

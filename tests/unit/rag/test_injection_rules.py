@@ -7,6 +7,7 @@ import pytest
 from rag.query.injection import suspicious
 
 
+@pytest.mark.proves("LLM01", "AISVS 12.2.1", "AISVS 12.2.3")
 @pytest.mark.parametrize(
     "text",
     [

@@ -46,6 +46,7 @@ async def test_without_limits_nothing_is_counted(limiter: Callable[..., Any]) ->
     assert await _take(made, ANNA) == "unlimited"
 
 
+@pytest.mark.proves("LLM10")
 async def test_each_person_has_a_rate_of_their_own_and_a_tenant_one_for_all(limiter: Callable[..., Any]) -> None:
     made, _ = limiter(user={"requests_per_minute": 3}, tenant={"requests_per_minute": 5})
     assert [await _take(made, ANNA) for _ in range(4)] == ["admitted"] * 3 + ["refused"]
@@ -71,6 +72,7 @@ async def test_the_turn_of_a_minute_gives_no_second_rate(limiter: Callable[..., 
     assert await _take(made, ANNA) == "admitted"
 
 
+@pytest.mark.proves("LLM10", "AISVS 12.2.5")
 async def test_a_day_of_tokens_is_used_up_by_what_was_spent_and_not_by_asking(limiter: Callable[..., Any]) -> None:
     made, clock = limiter(user={"tokens_per_day": 1000})
     clock.now = 86_400 * 10.0

@@ -30,6 +30,7 @@ def _record(event: str, *args: object, exc_info: Any = None, **extra: object) ->
     return logging.getLogger("t").makeRecord("rag.x", logging.WARNING, "f.py", 1, event, args, exc_info, extra=extra)
 
 
+@pytest.mark.proves("ASVS 16.2.4", "ASVS 16.4.1")
 @given(HOSTILE, HOSTILE)
 def test_whatever_is_logged_is_one_line_of_json(text: str, field: str) -> None:
     line = JsonLines("assistant").format(_record("the file %s", text, route=field))
@@ -41,6 +42,7 @@ def test_whatever_is_logged_is_one_line_of_json(text: str, field: str) -> None:
         assert parsed["event"] == f"the file {text}"
 
 
+@pytest.mark.proves("ASVS 16.4.1")
 @given(HOSTILE, HOSTILE)
 def test_whatever_is_logged_is_one_line_for_people_without_control_characters(text: str, field: str) -> None:
     line = HumanLines().format(_record("the file %s", text, route=field))
@@ -48,6 +50,7 @@ def test_whatever_is_logged_is_one_line_for_people_without_control_characters(te
     assert "\x1b" not in line
 
 
+@pytest.mark.proves("ASVS 16.2.5")
 def test_fields_that_nobody_allowed_are_dropped() -> None:
     line = JsonLines("assistant").format(
         _record("answered", question="When does it close?", answer_id="a1", status=200)
@@ -56,6 +59,7 @@ def test_fields_that_nobody_allowed_are_dropped() -> None:
     assert (json.loads(line)["answer_id"], json.loads(line)["status"]) == ("a1", 200)
 
 
+@pytest.mark.proves("ASVS 16.2.1", "ASVS 16.2.2", "ISO A.8.17")
 def test_the_time_is_utc_to_the_millisecond_and_the_trace_is_named() -> None:
     record = _record("request")
     with serving({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}):
@@ -93,6 +97,7 @@ SECRETS = {
 }  # fmt: skip
 
 
+@pytest.mark.proves("ASVS 16.2.5", "PCI DSS 8.3.2")
 @pytest.mark.parametrize("text", SECRETS)
 def test_secrets_are_hidden_in_events_and_fields_of_both_forms(text: str) -> None:
     for form in (JsonLines("assistant"), HumanLines()):
@@ -114,6 +119,7 @@ def test_what_is_no_secret_stays_readable(text: str) -> None:
     assert redacted(text) == text
 
 
+@pytest.mark.proves("ASVS 14.2.7", "GDPR 5(1)(e)", "SOC 2 P4.2")
 def test_a_file_for_each_day_and_those_older_than_a_week_are_deleted(tmp_path: Path) -> None:
     day = [date(2026, 3, 10)]
     for name in (
@@ -168,6 +174,7 @@ def test_a_folder_that_cannot_be_written_is_told_with_its_setting(tmp_path: Path
         handlers(settings, "assistant")
 
 
+@pytest.mark.proves("ASVS 16.2.3")
 def test_a_laptop_gets_words_on_standard_error_and_no_file(settings: Any) -> None:
     found = handlers(settings, "assistant")
     assert [type(each.formatter) for each in found] == [HumanLines]

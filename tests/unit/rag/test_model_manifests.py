@@ -51,6 +51,7 @@ def troubles(folder: Path) -> dict[str, str]:
     return {fault.file: fault.trouble for fault in check(folder, SMALL)}
 
 
+@pytest.mark.proves("LLM03")
 def test_every_pinned_model_has_weights_as_safetensors_and_nothing_that_runs() -> None:
     assert [manifest.repository for manifest in pinned_models()] == [
         "mistralai/Mistral-7B-Instruct-v0.3", "sentence-transformers/all-MiniLM-L6-v2",
@@ -116,6 +117,7 @@ def test_a_file_that_a_library_might_load_does_not_belong_there(name: str, troub
     assert troubles(folder) == {name: trouble}
 
 
+@pytest.mark.proves("LLM03", "LLM04", "AISVS 5.2.3")
 def test_verified_folder_gives_the_folder_only_while_every_byte_is_as_pinned(
     folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ def tagged(text: str) -> str:
     return "".join(chr(0xE0000 + ord(each)) for each in text)
 
 
+@pytest.mark.proves("LLM04", "AISVS 2.1.2", "AISVS 12.2.1")
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -60,6 +61,7 @@ def test_an_order_in_the_title_is_found() -> None:
     assert reasons(document(PLAIN, title=ORDER)) == ["orders"]
 
 
+@pytest.mark.proves("LLM01", "AISVS 2.2.3")
 @pytest.mark.parametrize(
     ("how", "text", "found"),
     [

@@ -45,12 +45,14 @@ def test_escaping_markers_is_undone_exactly_and_leaves_no_marker(text: str) -> N
     assert not Statement("", escaped).markers
 
 
+@pytest.mark.proves("LLM01", "AISVS 2.1.6")
 def test_every_line_of_a_passage_is_fenced() -> None:
     built = build_prompt(Prompt("q", (PromptPassage("t", "s", "1", "one\ntwo\n\nthree"),)))
     start = built.index("section: s\n") + len("section: s\n")
     assert built[start:].startswith("> one\n> two\n> \n> three\n")
 
 
+@pytest.mark.proves("AISVS 2.1.6")
 def test_the_instructions_come_first_and_are_the_same_for_every_question() -> None:
     first, second = build_prompt(Prompt("a", ())), build_prompt(Prompt("b", ()))
     assert first.index("> a") > 400

@@ -67,6 +67,7 @@ def test_a_passage_that_covers_more_than_the_others_opens_a_gap() -> None:
     assert signals("What was the effective tax rate?", APPLE).coverage_gap == 0.0
 
 
+@pytest.mark.proves("AISVS 7.2.1")
 def test_passages_that_hold_the_words_score_higher_than_passages_that_do_not() -> None:
     asked = signals("What was the effective tax rate?", APPLE)
     strange = signals("How do I bake bread at home?", replace(APPLE, dense=0.1, lexical=None))
@@ -75,6 +76,7 @@ def test_passages_that_hold_the_words_score_higher_than_passages_that_do_not() -
     assert model.probability(strange) < model.threshold
 
 
+@pytest.mark.proves("AISVS 7.2.1")
 def test_the_shipped_model_is_a_probability_for_extreme_signals() -> None:
     count = len(Signals.names())
     for value in (-1e9, 0.0, 1e9):

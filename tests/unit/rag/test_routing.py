@@ -46,6 +46,7 @@ def test_capitals_apostrophes_and_a_question_beside_it_change_nothing(question: 
     assert escalation_topic(question) == "lost_card"
 
 
+@pytest.mark.proves("AISVS 2.2.1")
 def test_danger_to_life_comes_before_everything_else() -> None:
     assert escalation_topic("I lost my card and my job. I want to kill myself.") == "self_harm"
 

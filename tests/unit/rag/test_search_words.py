@@ -24,6 +24,7 @@ def test_references_stay_whole_and_thousands_lose_their_commas() -> None:
     assert terms("§ 1005.6(b) up to $1,500") == ["1005.6", "b", "up", "1500"]
 
 
+@pytest.mark.proves("AISVS 2.1.1", "AISVS 2.1.2")
 def test_invisible_characters_do_not_hide_a_term() -> None:
     assert terms("Rule \u200e5.1.1 over\u00addraft") == terms("Rule 5.1.1 overdraft")
 

@@ -139,6 +139,7 @@ def test_a_call_of_another_process_that_fails_is_a_span_without_the_words_of_the
     assert "merger" not in span.to_json()
 
 
+@pytest.mark.proves("ASVS 16.2.3")
 def test_tracing_is_off_until_somebody_says_where_spans_go(monkeypatch: pytest.MonkeyPatch) -> None:
     providers: list[object] = []
     monkeypatch.setattr("rag.operations.tracing.trace.set_tracer_provider", providers.append)

@@ -46,6 +46,7 @@ def test_configured_folder_without_the_model_is_an_error_and_not_skipped(tmp_pat
         find_weights(str(tmp_path))
 
 
+@pytest.mark.proves("LLM03", "LLM04", "SOC 2 CC6.8", "SOC 2 CC7.1")
 def test_one_changed_byte_in_the_weights_is_refused_with_both_digests(copy: Path) -> None:
     with (copy / WEIGHTS_FILE).open("r+b") as file:
         file.seek(50_000_000)

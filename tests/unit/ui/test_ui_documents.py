@@ -29,6 +29,7 @@ def unreachable(_: httpx.Request) -> httpx.Response:
     pytest.fail("the API must not be asked")
 
 
+@pytest.mark.proves("ASVS 14.3.2")
 async def test_a_pdf_is_shown_inline_and_not_stored() -> None:
     response = await fetched("/documents/0a1b/content", served("application/pdf", b"%PDF-1.7"))
     assert response.content == b"%PDF-1.7"

@@ -46,6 +46,7 @@ def shown(markdown: str) -> str:
     return " ".join(text.replace("\u2060", "").split())
 
 
+@pytest.mark.proves("LLM05", "AISVS 7.3.3")
 @pytest.mark.parametrize("text", HOSTILE)
 def test_an_answer_links_and_fetches_nothing(text: str) -> None:
     assert fetched_or_linked(text)  # it would, if it were shown as it is
@@ -57,6 +58,7 @@ def test_a_document_links_and_fetches_nothing(text: str) -> None:
     assert fetched_or_linked(plain_markdown(text)) == []
 
 
+@pytest.mark.proves("LLM05")
 @given(
     st.lists(
         st.sampled_from(["![", "]", "(", ")", "[a]", ": ", "https://e.example", "<", ">", "\\", "\n", "`", "x", "*"])

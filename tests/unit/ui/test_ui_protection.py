@@ -61,6 +61,7 @@ def test_the_policy_allows_exactly_the_scripts_of_the_page() -> None:
     assert "'unsafe-inline'" not in policy.split("style-src")[0]
 
 
+@pytest.mark.proves("ASVS 4.4.2")
 @pytest.mark.parametrize(
     ("origin", "host", "forwarded", "allowed"),
     [
@@ -79,6 +80,7 @@ def test_sockets_are_opened_by_pages_of_this_host_only(
     assert same_origin(origin, environ) is allowed
 
 
+@pytest.mark.proves("PCI DSS 6.2.4")
 @pytest.mark.parametrize(
     ("sent", "status"),
     [

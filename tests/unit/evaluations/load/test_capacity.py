@@ -87,6 +87,7 @@ def test_who_waits_too_long_is_let_go() -> None:
     assert node.give_up() == [1, 2, 3, 4]
 
 
+@pytest.mark.proves("SOC 2 A1.1", "ISO A.8.6")
 def test_the_command_names_the_nodes_and_draws_the_curves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = tmp_path / "told.json"
     options = ["capacity", "--card", "simulated", "--users", "20", "--output", "60", "--json", str(told)]
