@@ -24,6 +24,7 @@ import click
 import psutil
 
 from evaluations.chaos.corpus import asked
+from evaluations.chaos.environment import source_of
 from evaluations.chaos.processes import Child
 from evaluations.chaos.stack import Stack, running_stack
 from evaluations.http_load import Target, many_callers, one_caller
@@ -129,7 +130,7 @@ def _seconds(child: Child) -> float:
 def write_mix(folder: Path) -> Mix:
     """Questions whose answers the stack's small corpus holds, none from the cache, and hardly one asked twice."""
     path = folder / "questions.jsonl"
-    texts = [str(asked(number, stream=True)["question"]) for number in range(_QUESTIONS)]
+    texts = [str(asked(0, stream=True)["question"]) for _ in range(_QUESTIONS)]
     path.write_text("".join(json.dumps({"question": each}) + "\n" for each in texts), encoding="utf-8")
     return Mix(questions={str(path): 1}, zipf=0, fresh=1, weights={"ask": 1})
 
@@ -147,14 +148,14 @@ def plain_cost(stack: Stack, answers: int, callers: int) -> str:
     """Processor time of an answer by the plain way: its server and what it asks of Chroma, a few callers at once."""
     (port,) = free_ports(1)
     chroma_port = int(stack.chroma.command[-1])
-    command = [sys.executable, "-m", "evaluations.peers.plain_answers", str(stack.folder / "source"), str(chroma_port)]
-    warm = [asked(number, stream=False) for number in range(5)]
+    command = [sys.executable, "-m", "evaluations.peers.plain_answers", str(source_of(stack.folder)), str(chroma_port)]
+    warm = [asked(0, stream=False) for _ in range(5)]
     target = Target(port, "/v1/ask")
     with running([*command, str(stack.llm_port), str(port)], {}, posts(port, "/v1/ask", warm[0])) as process:
         one_caller(target, warm)
         server = Server(port, process)
         before = server.cpu_seconds(), _seconds(stack.chroma)
-        bodies = (asked(number, stream=False) for number in count())
+        bodies = (asked(0, stream=False) for _ in count())
         load = many_callers(target, bodies, callers, answers / callers)
         found = len(load.latencies)
         own, chroma = server.cpu_seconds() - before[0], _seconds(stack.chroma) - before[1]
