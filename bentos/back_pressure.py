@@ -118,9 +118,14 @@ class BackPressure:
             self._others -= 1
 
     async def _answer(self, client: Client, cost: float, call: tuple[Scope, Receive, Send]) -> None:
-        """Pass a question on. Only when it must be answered anew, it asks for a place (`rag.operations.turns`)."""
+        """Pass a question on. Only when it must be answered anew, it asks for a place (`rag.operations.turns`).
+
+        Who has more than their share of the places already is refused at once: a flood must cost next to nothing.
+        """
         scope, receive, send = call
         settings = self._settings()
+        if flood := self.queue.over_share(client, cost, deadline.remaining(settings.server.deadline_seconds)):
+            raise self._refusal(flood)
         if self._questions - self.queue.running - self.queue.waiting >= settings.server.max_concurrency:
             raise self._refusal(Overloaded("full", 1.0))
         place = Place(self.queue, client, cost, settings, self._refusal)

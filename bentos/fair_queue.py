@@ -110,7 +110,7 @@ class FairQueue:
             self._start(ticket)
             return ticket
         wait = self._expected_wait(client, cost, room)
-        if wait > room.queue_seconds or wait + cost * (self._seconds_per_cost or 0.0) > seconds:
+        if self._too_long(wait, cost, seconds, room):
             raise Overloaded("over_share" if self._over_share(client, room) else "deadline", wait)
         if self.waiting >= room.queue:
             self._make_place(client, wait)
@@ -118,6 +118,14 @@ class FairQueue:
         self._waiting.setdefault(client.tenant, {}).setdefault(client.subject, deque()).append(ticket)
         self._call_next()
         return ticket
+
+    def over_share(self, client: Client, cost: float, seconds: float) -> Overloaded | None:
+        """Why `enter` would refuse a request now, if that is because this client has more than its share already."""
+        room = self._room()
+        if not self._over_share(client, room):
+            return None
+        wait = self._expected_wait(client, cost, room)
+        return Overloaded("over_share", wait) if self._too_long(wait, cost, seconds, room) else None
 
     def leave(self, ticket: Ticket, outcome: Literal["done", "given_up"]) -> None:
         """Give the place back, from the queue too. Only what was done tells how long things take."""
@@ -133,6 +141,9 @@ class FairQueue:
         """How long everything that waits now will probably take."""
         everything = sum(each.cost for each in self._everybody())
         return everything * (self._seconds_per_cost or 0.0) / self._room().slots
+
+    def _too_long(self, wait: float, cost: float, seconds: float, room: Room) -> bool:
+        return wait > room.queue_seconds or wait + cost * (self._seconds_per_cost or 0.0) > seconds
 
     def _held(self, client: Client) -> int:
         return sum(1 for each in self._running if each.client == client)

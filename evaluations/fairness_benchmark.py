@@ -80,7 +80,7 @@ def main(seconds: float, times: float) -> None:
         people = [each for each in stack.people if each.tenant == greedy.tenant]
         alone, beside = asyncio.run(measure(stack.entry, people, greedy, times, seconds))
     click.echo(f"{machine()}; load average {os.getloadavg()[0]:.1f}\n")
-    rows: list[tuple[str, ...]] = [("", "answered", "turned away", "lost", "p50 s", "p95 s")]
+    rows: list[tuple[str, ...]] = [("", "answered", "only quoted", "turned away", "lost", "p50 s", "p95 s")]
     rows += [_row(f"{len(people)} people alone", alone.others), _row("... beside the greedy one", beside.others)]
     rows += [_row(f"the one at {times:g} times their rate", beside.greedy)]
     click.echo(f"{table(rows)}\n\np95 of the others: {100 * (beside.p95 / alone.p95 - 1):+.0f} %")
@@ -89,9 +89,9 @@ def main(seconds: float, times: float) -> None:
 def _row(name: str, replies: Sequence[Reply]) -> tuple[str, ...]:
     count = counted(replies)
     good = [each.seconds for each in replies if each.result == "good"]
-    lost = len(replies) - count["good"] - count["refused"]
     times = (f"{percentile(good, share):.2f}" for share in (0.5, 0.95))
-    return (name, str(len(good)), str(count["refused"]), str(lost), *times)
+    counts = (count["good"], count["degraded"], count["refused"], count["error"] + count["hang"])
+    return (name, *map(str, counts), *times)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ def open_database(url: str, schema: Literal["upgrade", "require"] = "upgrade") -
     `ConfigurationError` when a newer version made the database.
     """
     try:
-        engine = create_engine(_with_driver(url), pool_pre_ping=True)
+        # A server may have closed a connection that rested; a file does not.
+        engine = create_engine(_with_driver(url), pool_pre_ping=not url.startswith("sqlite"))
     except SQLAlchemyError as error:
         raise ConfigurationError(f"the database address cannot be used: {error}; check storage.database_url") from error
     try:

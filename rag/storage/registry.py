@@ -35,6 +35,7 @@ from rag.storage.schema import chunks, documents, journal, labels, pages, quaran
 
 _SLICE = 500  # SQLite accepts at most 32,766 variables in a statement, PostgreSQL 65,535
 _NONE: frozenset[str] = frozenset()
+_SNAPSHOT = "SELECT value FROM state WHERE key = 'snapshot'"
 Pair = tuple[str, str]  # (scope, chunk id)
 
 
@@ -63,7 +64,8 @@ class Registry:
 
     def snapshot(self) -> int:
         """The number that changes whenever what can be retrieved changes; 0 for an empty registry."""
-        return int(self.value("snapshot") or 0)
+        with self._engine.connect() as connection:  # asked several times for an answer: not worth a compiled query
+            return int(connection.exec_driver_sql(_SNAPSHOT).scalar_one_or_none() or 0)
 
     def value(self, key: str) -> str | None:
         """A value of the `state` table, such as the encoder's fingerprint."""

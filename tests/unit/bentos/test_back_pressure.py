@@ -137,6 +137,23 @@ async def test_what_is_known_is_answered_while_every_place_is_taken(
     assert (known.status_code, known.text, new.status_code, (await first).status_code) == (200, "known", 429, 200)
 
 
+async def test_body_of_who_has_more_than_their_share_is_not_read(inner: Application, door: Callable[..., Any]) -> None:
+    made = door(slots=2, user_slots=1)
+    made.door.queue._seconds_per_cost = 1.0  # as if answers had taken minutes
+    first, other = _ask(made.client, "greedy"), _ask(made.client, "b")
+    await _until(lambda: made.door.queue.running == 2)
+    read = []
+
+    async def body() -> Any:
+        read.append(1)
+        yield b"known"
+
+    refused = await made.client.post("/v1/ask", content=body(), headers={"x-person": "greedy"})
+    inner.release.set()
+    await asyncio.gather(first, other)
+    assert (refused.status_code, refused.json()["type"], read) == (429, "urn:banksight:problem:over_share", [])
+
+
 async def test_body_is_not_read_where_too_many_questions_have_no_place_yet(door: Callable[..., Any]) -> None:
     made = door(server={"max_concurrency": 1})
     unread = asyncio.Event()
