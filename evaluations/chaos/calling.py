@@ -51,12 +51,15 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where callers call: `url` is what they connect to, `host` the name they ask for. `callers` take turns."""
+    """Where callers call: `url` is what they connect to, `host` the name they ask for. `callers` take turns; without
+    them, `key` is what everybody signs in with.
+    """
 
     url: str
     host: str = "localhost"
     path: str = "/v1/ask"
     certificate: str = ""
+    key: str = ""
     callers: tuple[Caller, ...] = ()
     watch: Watch = field(default_factory=Watch)
 
@@ -68,7 +71,7 @@ class Entry:
         limits = httpx.Limits(max_keepalive_connections=0, max_connections=2000)
         return httpx.AsyncClient(
             base_url=self.url, verify=context, limits=limits, timeout=HANG_SECONDS, trust_env=False,
-            headers={"Host": self.host},
+            headers={"Host": self.host} | ({"Authorization": f"Bearer {self.key}"} if self.key else {}),
         )  # fmt: skip
 
 
