@@ -7,6 +7,7 @@ pip's settings and wheels of this site, which belong into no image.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -35,8 +36,8 @@ DOCUMENT: Final = (
     "an error occurred within 10 business days of receiving a notice of error.\n"
 )
 
-_BASE = "localhost/banksight-test-base"
 _PACKAGES = "python3,python3-venv,python3-pip,ca-certificates,restic"
+_BASE = f"localhost/banksight-test-base:{hashlib.sha256(_PACKAGES.encode()).hexdigest()[:8]}"  # with these packages
 _BUILDER = {"TOOL": "buildah", "BUILDAH_ISOLATION": "chroot", "TARGET": "cpu"}  # builds need no cgroups and no network
 _PLACES = ("/usr/lib/podman", "/usr/libexec/podman")  # where Debian puts what only podman calls
 

@@ -121,7 +121,7 @@ def test_settings_of_the_job_are_known_and_its_password_is_a_file(secrets: Path)
     key = {"KEY_PEPPER": os.urandom(32).hex(), "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key"}
     settings = load_settings("production", environment=shared | secret | key | own)
     assert settings.backup.repository.startswith("s3:https://oss-")
-    assert settings.backup.options == ("s3.bucket-lookup=dns",)
+    assert settings.backup.options == ("s3.bucket-lookup=dns", "s3.region=oss-REGION")
     mounted = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
     assert Path(settings.backup.password_file).parent == Path(mounted["password"])
     assert mounted["files"] == str(settings.files_dir)
