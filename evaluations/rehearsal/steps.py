@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import subprocess
 import time
@@ -14,10 +15,12 @@ from typing import Any, Final
 import httpx
 
 from evaluations.chaos.calling import call, counted, open_loop
+from evaluations.load.mix import Mix
 from evaluations.rehearsal.guide import checks
 from evaluations.rehearsal.production import API_HOST, Production, new_certificate
 
 QUESTION: Final = "Within how many business days must an institution determine whether an error occurred?"
+QUESTIONS: Final = (QUESTION, "For what amount is a consumer liable who gives notice within two business days?")
 HOLDS: Final = "10 business days"
 _PATIENCE_SECONDS: Final = 60.0
 
@@ -65,13 +68,19 @@ def after(made: Production) -> str:
 
 def load(made: Production) -> str:
     """A short `banksight load` through the proxy."""
-    file = made.folder / "load.json"
+    file, mix, questions = (made.folder / name for name in ("load.json", "mix.json", "questions.jsonl"))
+    questions.write_text("".join(json.dumps({"question": each}) + "\n" for each in QUESTIONS), encoding="utf-8")
+    mix.write_text(Mix(questions={str(questions): 1}, zipf=0, fresh=1, weights={"ask": 1}).model_dump_json())
     certificate = made.environment["TLS_CERTIFICATE"]
     made.command(
-        "load", "run", f"https://{API_HOST}", "--users", "6", "--think", "3", "--duration", "20", "--json", str(file),
-        "--connect", f"127.0.0.1:{made.ports.https}", "--certificate", certificate,
+        "load", "run", f"https://{API_HOST}", "--users", "6", "--think", "3", "--duration", "20", "--mix", str(mix),
+        "--connect", f"127.0.0.1:{made.ports.https}", "--certificate", certificate, "--json", str(file),
     )  # fmt: skip
-    return _told(json.loads(file.read_text(encoding="utf-8")))
+    figures = json.loads(file.read_text(encoding="utf-8"))["figures"]
+    said = ", ".join(f"{number} {what}" for what, number in figures["results"].items())
+    if not figures["results"].get("answered"):
+        raise Failed(f"nobody got an answer: {said}")
+    return f"{figures['requests']} requests: {said}; {figures['answers']:.1f} answers/s"
 
 
 def kill(made: Production) -> str:
@@ -157,8 +166,16 @@ def _up(made: Production) -> int:
     return int(result[0]["value"][1]) if result else 0
 
 
-def _served_certificate(made: Production) -> str:
-    return ssl.get_server_certificate(("127.0.0.1", made.ports.https))
+def _served_certificate(made: Production) -> bytes:
+    """In DER. The proxy shows it only to who names one of its names; nobody vouches for a new one yet."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    place = ("127.0.0.1", made.ports.https)
+    with (
+        socket.create_connection(place, timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname=API_HOST) as encrypted,
+    ):
+        return encrypted.getpeercert(binary_form=True) or b""
 
 
 def _until(holds: Callable[[], bool], what: str) -> None:
@@ -167,12 +184,6 @@ def _until(holds: Callable[[], bool], what: str) -> None:
         if time.monotonic() > until:
             raise Failed(f"waited {_PATIENCE_SECONDS:.0f} s in vain: {what}")
         time.sleep(0.5)
-
-
-def _told(report: dict[str, Any]) -> str:
-    figures = report["figures"]
-    results = ", ".join(f"{number} {what}" for what, number in figures["results"].items())
-    return f"{figures['requests']} requests: {results}; {figures['answers']:.2f} answers/s"
 
 
 def logs(folder: Path) -> str:
