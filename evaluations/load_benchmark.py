@@ -42,7 +42,6 @@ from evaluations.runs.machine import machine
 from evaluations.servers import Server, free_ports, posts, running
 from evaluations.timing import table
 
-_SLOTS: Final = 8  # of each node of the stack
 _TOKENS_PER_SECOND: Final = 40.0
 _FIRST_SECONDS: Final = 0.1
 _WARM_USERS: Final = 4
@@ -96,7 +95,7 @@ def stages(stack: Stack, mix: Mix) -> list[tuple[str, ...]]:
     ]
 
 
-def predicted(measured: Measured, nodes: int, users: int, think: float) -> Outcome:
+def predicted(measured: Measured, nodes: int, users: int, think: float, slots: int) -> Outcome:
     """The same by the model, which is told how long a slot was taken: the product gives a slot to the whole pipeline.
 
     What it has to find is how many come, how long they wait for a slot, and how many are turned away.
@@ -105,7 +104,7 @@ def predicted(measured: Measured, nodes: int, users: int, think: float) -> Outco
     outside = sum(stage.times.mean for stage in found.stages if stage.name in (OUTSIDE, "queue"))
     slot = max(0.1, found.whole_made.mean - outside)
     work = Work(0.0, (slot - _FIRST_SECONDS) * _TOKENS_PER_SECOND, own_seconds=0.0)
-    card = simulated(_TOKENS_PER_SECOND, _SLOTS, _FIRST_SECONDS)
+    card = simulated(_TOKENS_PER_SECOND, slots, _FIRST_SECONDS)
     return simulate(Traffic(users, think, found.cached_share), card, nodes, work)
 
 
@@ -166,9 +165,10 @@ def plain_cost(stack: Stack, answers: int, callers: int) -> str:
 @click.option("--plain/--no-plain", default=True, help="Also FastAPI with LlamaIndex's chat engine.")
 @click.option("--stages/--no-stages", "by_stage", default=True, help="Also what part of an answer costs what.")
 @click.option("--nodes", "most", default=3, show_default=True, type=click.IntRange(1, 10), help="Nodes to start.")
+@click.option("--slots", default=8, show_default=True, help="Questions that a node works on at the same time.")
 @click.option("--seconds", default=20.0, show_default=True, help="Seconds of each load.")
 @click.option("--load", "loads", multiple=True, default=("3:30:10", "1:16:3"), help="NODES:USERS:THINK, several times.")
-def main(plain: bool, by_stage: bool, most: int, seconds: float, loads: tuple[str, ...]) -> None:  # noqa: FBT001 - click
+def main(plain: bool, by_stage: bool, most: int, slots: int, seconds: float, loads: tuple[str, ...]) -> None:  # noqa: FBT001 - click
     """Print what was measured, what the model says, and processor time per answer."""
     rows: list[tuple[str, ...]] = [
         ("nodes, users, think", "", "answers/s", "p50 s", "p95 s", "turned away", "failed", "generate p95 s")
@@ -176,6 +176,7 @@ def main(plain: bool, by_stage: bool, most: int, seconds: float, loads: tuple[st
     costs: list[tuple[str, ...]] = [
         ("processor ms per answer", "nodes", "nginx", "chroma", "redis", "llm's server", "load average")
     ]
+    os.environ["BANKSIGHT__ADMISSION__SLOTS"] = str(slots)
     with tempfile.TemporaryDirectory(prefix="banksight-load-") as folder:
         mix = write_mix(Path(folder))
         with running_stack(Path(folder), most) as stack:
@@ -187,7 +188,7 @@ def main(plain: bool, by_stage: bool, most: int, seconds: float, loads: tuple[st
                 think = float(given.split(":")[2])
                 done = measure(stack, nodes, users, think, seconds, mix)
                 name = f"{nodes}, {users}, {think:g} s"
-                rows += _both(name, done, predicted(done, nodes, users, think))
+                rows += _both(name, done, predicted(done, nodes, users, think, slots))
                 costs.append(_cost(name, done))
                 _tell_stages(name, done)
             if by_stage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def settings_of(folder: Path, sql: int, chroma: int, redis: int, llm: int) -> di
         "BANKSIGHT__STORAGE__CHROMA_PORT": str(chroma),
         "VECTOR_DB_HOST": "127.0.0.1",
         "REDIS_URL": f"redis://127.0.0.1:{redis}/0",
-        "BANKSIGHT__ADMISSION__SLOTS": "8",  # of each node, as of a model on one card
+        "BANKSIGHT__ADMISSION__SLOTS": os.environ.get(
+            "BANKSIGHT__ADMISSION__SLOTS", "8"
+        ),  # of each node, as of one card
         "CACHE_SECRET": secrets.token_hex(32),
         "BANKSIGHT__LIMITS__USER": "{requests_per_minute: 100000, tokens_per_day: null}",  # asks Redis for every call
         "BANKSIGHT__GENERATION__ENGINE": "openai_compatible",
