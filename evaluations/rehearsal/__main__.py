@@ -2,27 +2,39 @@
 
     python -m evaluations.rehearsal [--keep FOLDER]
 
-Needs nginx, Redis, PostgreSQL, Prometheus, restic, curl and openssl, which `make test` installs too.
+Needs the programs below and PostgreSQL, which `make test` installs too.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from evaluations.rehearsal.production import production
 from evaluations.rehearsal.steps import STEPS, Failed, logs
 
+PROGRAMS: Final = ("nginx", "redis-server", "redis-cli", "prometheus", "promtool", "restic", "curl", "openssl")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when every step ended as it has to; 1 after the first that did not, for later ones need what it makes."""
+    """0 when every step ended as it has to; 1 after the first that did not, for later ones need what it makes.
+
+    3 where a program is missing; 130 when interrupted, and then too all that was started is ended.
+    """
     parser = argparse.ArgumentParser(prog="make rehearsal", description=__doc__)
     parser.add_argument("--keep", type=Path, help="an empty folder for everything; else a temporary one")
     given = parser.parse_args(arguments)
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    if missing := [each for each in PROGRAMS if not shutil.which(each, path=path)]:
+        _say(f"not installed: {', '.join(missing)}; install them, as `make test` does")
+        return 3
     if given.keep:
         given.keep.mkdir(parents=True, exist_ok=True)
         return _rehearse(given.keep.resolve())
@@ -56,4 +68,7 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

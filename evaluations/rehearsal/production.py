@@ -11,9 +11,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -75,6 +75,7 @@ class Production:
     proxy: Child
     prometheus: Child
     key: str = ""
+    later: list[Child] = field(default_factory=list)  # what was started besides
 
     @property
     def entry(self) -> Entry:
@@ -91,10 +92,13 @@ class Production:
             "PROMETHEUS": f"http://127.0.0.1:{self.ports.prometheus}", "BANKSIGHT_API_KEY": self.key,
         }  # fmt: skip
 
-    def command(self, *arguments: str) -> str:
-        """What `banksight …` prints. Raises `RuntimeError` with its error when it does not end with 0."""
+    def command(self, *arguments: str, over: Mapping[str, str] | None = None) -> str:
+        """What `banksight …` prints, with some settings `over` ours.
+
+        Raises `RuntimeError` with its error when it does not end with 0.
+        """
         done = subprocess.run(
-            [sys.executable, "-m", "rag.cli", *arguments], cwd=ROOT, env=self.operators_environment,
+            [sys.executable, "-m", "rag.cli", *arguments], cwd=ROOT, env={**self.operators_environment, **(over or {})},
             capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
         if done.returncode:
@@ -112,6 +116,28 @@ class Production:
             shutil.rmtree(self.folder / name, ignore_errors=True)
         self.chroma.start()
 
+    def empty_stores(self) -> dict[str, str]:
+        """Start another Chroma and make another database; the settings that lead there, to folders of their own."""
+        place = self.folder / "beside"
+        place.mkdir()
+        (port,) = free_ports(1)
+        chroma = chroma_server(place, port)
+        self.later.append(chroma)
+        chroma.start()
+        url = url_of(self.ports.sql)
+        with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE beside")
+        return {
+            "DATABASE_URL": f"{url.rpartition('/')[0]}/beside", "BANKSIGHT__STORAGE__CHROMA_PORT": str(port),
+            "FILES_DIR": str(place / "files"), "BANKSIGHT_DATA_DIR": str(place / "worker"),
+        }  # fmt: skip
+
+    def another_worker(self, over: Mapping[str, str]) -> Child:
+        """One more, with some settings over ours; not started."""
+        worker = worker_of(self.folder / "beside", {**self.environment, **over})
+        self.later.append(worker)
+        return worker
+
 
 @contextmanager
 def production(folder: Path) -> Iterator[Production]:
@@ -126,12 +152,13 @@ def production(folder: Path) -> Iterator[Production]:
         password = environment["REDIS_URL"].split(":")[2].split("@")[0]
         made = Production(
             folder, ports, environment, postgres_server(place / "server", sql), chroma_server(folder, chroma),
-            _redis(folder, redis, password), _worker(folder, environment),
+            _redis(folder, redis, password), worker_of(folder, environment),
             [_node(folder, port, environment) for port in nodes], _proxy(folder, ports, environment),
             _prometheus(folder, ports),
         )  # fmt: skip
         for child in (made.postgres, made.redis, made.chroma, made.worker, *made.nodes, made.proxy, made.prometheus):
             ends.callback(child.stop)
+        ends.callback(lambda: [child.stop() for child in made.later])
         yield made
 
 
@@ -202,7 +229,8 @@ def _redis(folder: Path, port: int, password: str) -> Child:
     return Child("redis", ["redis-server", str(file)], pings, folder / "redis.log")
 
 
-def _worker(folder: Path, environment: dict[str, str]) -> Child:
+def worker_of(folder: Path, environment: Mapping[str, str]) -> Child:
+    """A worker whose log lies in this folder."""
     log = folder / "worker.log"
     log.touch()
     child = Child("worker", [sys.executable, "-m", "rag.cli", "worker"], lambda: False, log, environment)

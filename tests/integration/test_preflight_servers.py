@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,13 @@ from sqlalchemy import create_engine, text
 
 from rag.operations.backup_repository import BackupRepository
 from rag.operations.preflight import Part, Plan, inspect
-from rag.operations.preflight_servers import look_at_backups, look_at_database, look_at_issuer
+from rag.operations.preflight_servers import (
+    look_at_backups,
+    look_at_database,
+    look_at_issuer,
+    look_at_language_model,
+    look_at_traces,
+)
 from rag.settings import Settings
 from rag.storage.database import open_database
 from rag.testing_issuer import FakeIssuer
@@ -132,6 +140,61 @@ def test_an_issuer_under_another_name_is_wrong(make_settings: Settle) -> None:
             identity = {"mode": "oidc", "oidc": {"issuer": url, "audience": "banksight"}}
             (found,) = look_at_issuer(Plan(make_settings(identity=identity), {}, "node"))
             assert found.verdict == verdict, found.text
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A server with one model that takes spans, for whoever has the key."""
+
+    def do_GET(self) -> None:
+        allowed = self.headers["Authorization"] == f"Bearer {SECRET}"
+        self._say(200 if allowed and self.path == "/v1/models" else 401, {"data": [{"id": "mistral"}]})
+
+    def do_POST(self) -> None:
+        empty = self.headers["Content-Length"] == "0" and self.headers["Content-Type"] == "application/x-protobuf"
+        self._say(200 if empty and self.path == "/v1/traces" else 404, {})
+
+    def _say(self, status: int, content: object) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def http_server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({}, "mistral at"),
+        ({"model": "llama"}, "has no model llama, but mistral"),
+        ({"api_key": "other"}, "LLM_API_KEY"),
+    ],
+)
+def test_the_model_server_is_asked_for_our_model_with_our_key(
+    wrong: dict[str, str], said: str, http_server: str, make_settings: Settle
+) -> None:
+    server = {"base_url": f"{http_server}/v1", "model": "mistral", "api_key": SECRET} | wrong
+    generation = {"engine": "openai_compatible", "fallback": [], "openai_compatible": server}
+    (found,) = look_at_language_model(Plan(make_settings(generation=generation), {}, "node"))
+    assert found.verdict == ("wrong" if wrong else "ok")
+    assert said in found.text
+    assert SECRET not in found.text
+
+
+def test_a_collector_gets_an_export_without_spans(http_server: str, make_settings: Settle) -> None:
+    for endpoint, verdict in ((http_server, "ok"), (f"{http_server}/elsewhere", "wrong")):
+        (found,) = look_at_traces(Plan(make_settings(tracing={"endpoint": endpoint}), {}, "node"))
+        assert found.verdict == verdict, found.text
 
 
 def test_the_command_prints_findings_and_ends_with_1_while_something_is_wrong(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from rag.errors import ConfigurationError
 from rag.operations import preflight_machine as machine
+from rag.operations.accelerator import Machine
 from rag.operations.findings import Finding
 from rag.operations.preflight import Look, Part, Plan, inspect
 from rag.operations.preflight_certificate import look_at_certificate
@@ -201,6 +202,18 @@ def test_a_full_disk_too_little_memory_and_an_empty_source_are_wrong(see: See, t
 def test_a_folder_is_not_made_to_see_whether_it_could_be(see: See, settings: Settings) -> None:
     see(machine.look_at_disk)
     assert not settings.data_dir.exists()
+
+
+def test_a_node_without_weights_and_card_is_wrong_and_a_worker_needs_neither(
+    see: See, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "no-hub-cache"))
+    monkeypatch.setattr(machine, "this_machine", lambda: Machine((), None, "2.13.0+cpu", None, (), None))
+    generation = {"engine": "mistral", "serving": "service"}
+    found = see(machine.look_at_model, "node", generation=generation)
+    assert [verdict for verdict, _ in found] == ["wrong", "wrong"]
+    assert "banksight models pull" in found[0][1]
+    assert see(machine.look_at_model, "worker", generation=generation) == []
 
 
 def test_all_variables_that_are_missing_are_named_at_once() -> None:
