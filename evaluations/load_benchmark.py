@@ -127,7 +127,7 @@ def _seconds(child: Child) -> float:
 
 
 def write_mix(folder: Path) -> Mix:
-    """Questions whose answers the stack's small corpus holds, none from the cache, and hardly one asked twice."""
+    """Questions whose answers the small corpus holds, none from the cache; new ones each time, hardly one twice."""
     path = folder / "questions.jsonl"
     texts = [str(asked(0, stream=True)["question"]) for _ in range(_QUESTIONS)]
     path.write_text("".join(json.dumps({"question": each}) + "\n" for each in texts), encoding="utf-8")
@@ -177,24 +177,23 @@ def main(plain: bool, by_stage: bool, most: int, slots: int, seconds: float, loa
         ("processor ms per answer", "nodes", "nginx", "chroma", "redis", "llm's server", "load average")
     ]
     os.environ["BANKSIGHT__ADMISSION__SLOTS"] = str(slots)
-    with tempfile.TemporaryDirectory(prefix="banksight-load-") as folder:
-        mix = write_mix(Path(folder))
-        with running_stack(Path(folder), most) as stack:
-            click.echo(f"{machine()}; {most} nodes run\n")
-            measure(stack, most, _WARM_USERS, 0.1, 5, mix)
-            click.echo(idle_cost(stack) + "\n")
-            for given in loads:
-                nodes, users = (int(each) for each in given.split(":")[:2])
-                think = float(given.split(":")[2])
-                done = measure(stack, nodes, users, think, seconds, mix)
-                name = f"{nodes}, {users}, {think:g} s"
-                rows += _both(name, done, predicted(done, nodes, users, think, slots))
-                costs.append(_cost(name, done))
-                _tell_stages(name, done)
-            if by_stage:
-                click.echo(table(stages(stack, mix)) + "\n")
-            if plain:
-                click.echo(plain_cost(stack, 60, 3) + "\n")
+    place = tempfile.TemporaryDirectory(prefix="banksight-load-")
+    with place as folder, running_stack(Path(folder), most) as stack:
+        click.echo(f"{machine()}; {most} nodes run\n")
+        measure(stack, most, _WARM_USERS, 0.1, 5, write_mix(Path(folder)))
+        click.echo(idle_cost(stack) + "\n")
+        for given in loads:
+            nodes, users = (int(each) for each in given.split(":")[:2])
+            think = float(given.split(":")[2])
+            done = measure(stack, nodes, users, think, seconds, write_mix(Path(folder)))
+            name = f"{nodes}, {users}, {think:g} s"
+            rows += _both(name, done, predicted(done, nodes, users, think, slots))
+            costs.append(_cost(name, done))
+            _tell_stages(name, done)
+        if by_stage:
+            click.echo(table(stages(stack, write_mix(Path(folder)))) + "\n")
+        if plain:
+            click.echo(plain_cost(stack, 60, 3) + "\n")
     click.echo(table(rows) + "\n\n" + table(costs))
 
 
