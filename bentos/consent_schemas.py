@@ -1,13 +1,14 @@
-"""What travels about consent."""
+"""What travels about consent and erasure."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from bentos.schemas import Wire
 
+ERASURE_ID = r"^[0-9a-f]{32}$"
 PURPOSE = r"^[a-z][a-z0-9_]{0,30}$"
 
 
@@ -34,3 +35,10 @@ class ConsentList(Wire):
     """All purposes."""
 
     consents: list[Consent]
+
+
+class Erasure(Wire):
+    """An erasure. The certificate says what was erased where, and is signed; null while it is not done."""
+
+    id: str
+    certificate: dict[str, Any] | None

@@ -42,6 +42,7 @@ def open_workspace_and_jobs(
     """
     # These take seconds to import, in which the server can already answer probes.
     from rag.bootstrap import open_workspace  # noqa: PLC0415
+    from rag.governance.erasure_records import take_up  # noqa: PLC0415
     from rag.ingestion.jobs import JobRunner  # noqa: PLC0415
     from rag.operations import telemetry  # noqa: PLC0415
 
@@ -59,8 +60,9 @@ def open_workspace_and_jobs(
         telemetry.SNAPSHOT.set(workspace.catalog.snapshot)
         if workspace.requests:
             return workspace, workspace.requests
-        jobs = JobRunner(workspace.ingest, workspace.registry.jobs, telemetry.ingested)
+        jobs = JobRunner(workspace.ingest, workspace.registry.jobs, telemetry.ingested, erase=workspace.erase_asked_for)
         jobs.start()
+        take_up(workspace.personal.erasures, jobs)
     except BaseException:
         workspace.close()
         raise

@@ -1,9 +1,10 @@
 """What proof and privacy cost, and how well personal data is found.
 
-    python -m evaluations.governance_benchmark [--data FOLDER] [--folder FOLDER]
+    python -m evaluations.governance_benchmark [--data FOLDER] [--folder FOLDER] [--presidio PYTHON]
 
-Seconds of scanning are processor time. A type counts as found where what was found overlaps what is labelled, of
-whatever kind; `precision` is of all that was found, whether it overlaps something labelled.
+Seconds of scanning are processor time. Recall: the share of labelled spans of a type that overlap something found, of
+whatever kind. Precision: the share of what was found as a type that overlaps a labelled span, of whatever type. PYTHON
+is that of an environment with Presidio, measured on the same sentences: see `evaluations/presidio_spans.py`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,51 +42,85 @@ _LINES: Final = 10_000
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help=f"Default: {DATA_VARIABLE}, then shared/data beside us.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Disk for the audit trail.  [default: temporary]")
-def main(data: Path | None, folder: Path | None) -> None:
+@click.option("--presidio", type=click.Path(path_type=Path), help="The Python of an environment with Presidio.")
+def main(data: Path | None, folder: Path | None, presidio: Path | None) -> None:
     """Print recall and precision by type, false alarms, and speed of scanning, recording and verifying."""
     sentences = (data or Path(os.environ.get(DATA_VARIABLE) or BESIDE)) / "pii" / "sentences.jsonl"
     if sentences.is_file():
         rows = [json.loads(line) for line in sentences.read_text(encoding="utf-8").splitlines()]
-        click.echo(table([["type", "labelled", "found"], *_recall(rows)]))
-        click.echo(f"precision: {_precision(rows):.3f} of what was found")
+        _detection(rows, presidio)
     else:
         click.echo(f"no labelled sentences: {sentences} is not there")
-    click.echo(f"false alarms on random numbers of 16 digits: {_false_alarms():.2%}")
+    numbers = _random_numbers()
+    alarms = sum(bool(privacy.find(each)) for each in numbers) / len(numbers)
+    click.echo(f"false alarms on random numbers of 16 digits: {alarms:.2%}")
+    if presidio:
+        theirs, _ = _by_presidio(presidio, numbers)
+        click.echo(f"... by Presidio: {sum(map(bool, theirs)) / len(numbers):.2%}")
     text = "\n".join(each.read_text(encoding="utf-8") for each in sorted(_BANK.glob("*.md")))
     began = time.process_time()
-    privacy.find(text)
+    in_rules = Counter(each.kind for each in privacy.find(text))
     click.echo(f"scanning regulations: {len(text.encode()) / 1e6 / (time.process_time() - began):.1f} MB/s of one core")
+    click.echo(f"found in regulations: {dict(in_rules) or 'nothing'}")
     with tempfile.TemporaryDirectory(dir=folder) as place:
         _audit(Path(place))
 
 
-def _overlap(one: privacy.PersonalData, span: dict[str, Any]) -> bool:
-    return bool(one.start < span["end"] and span["start"] < one.end)
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters `start` to `end` are of this kind, as we call it."""
+
+    kind: str
+    start: int
+    end: int
+
+    def overlaps(self, other: Span) -> bool:
+        """Whether they have a character in common."""
+        return self.start < other.end and other.start < self.end
 
 
-def _recall(rows: list[dict[str, Any]]) -> Iterator[list[str]]:
-    labelled: Counter[str] = Counter()
-    found: Counter[str] = Counter()
-    for row in rows:
-        seen = privacy.find(row["text"])
-        for span in row["spans"]:
-            kind = _TYPES.get(span["type"])
-            if kind:
-                labelled[kind] += 1
-                found[kind] += any(_overlap(each, span) for each in seen)
-    for kind, count in labelled.items():
-        yield [kind, str(count), f"{found[kind] / count:.3f}"]
+def _detection(rows: list[dict[str, Any]], presidio: Path | None) -> None:
+    """Recall and precision of each type, ours and, where it is there, Presidio's."""
+    texts = [row["text"] for row in rows]
+    labelled = [[Span(_TYPES.get(s["type"], ""), s["start"], s["end"]) for s in row["spans"]] for row in rows]
+    began = time.process_time()
+    ours = [[Span(each.kind, each.start, each.end) for each in privacy.find(text)] for text in texts]
+    seconds = time.process_time() - began
+    found = [ours]
+    if presidio:
+        theirs, their_seconds = _by_presidio(presidio, texts)
+        found.append(theirs)
+        click.echo(f"processor time for {len(texts)} sentences: {seconds:.2f} s, Presidio {their_seconds:.2f} s")
+    head = ["type", "labelled", "recall", "precision", *(["recall of Presidio", "precision"] if presidio else [])]
+    click.echo(table([head, *_rows(labelled, found)]))
 
 
-def _precision(rows: list[dict[str, Any]]) -> float:
-    right = [any(_overlap(each, span) for span in row["spans"]) for row in rows for each in privacy.find(row["text"])]
-    return sum(right) / len(right)
+def _rows(labelled: list[list[Span]], systems: Sequence[list[list[Span]]]) -> Iterator[list[str]]:
+    for kind in (*_TYPES.values(), "all"):
+        wanted = [
+            (place, one) for place, row in enumerate(labelled) for one in row if one.kind and kind in (one.kind, "all")
+        ]
+        row = [kind, str(len(wanted))]
+        for found in systems:
+            hits = sum(any(one.overlaps(each) for each in found[place]) for place, one in wanted)
+            made = [(place, one) for place, each in enumerate(found) for one in each if kind in (one.kind, "all")]
+            right = sum(any(one.overlaps(each) for each in labelled[place]) for place, one in made)
+            row += [f"{hits / len(wanted):.3f}", f"{right / len(made):.3f}" if made else "-"]
+        yield row
 
 
-def _false_alarms() -> float:
+def _by_presidio(python: Path, texts: Sequence[str]) -> tuple[list[list[Span]], float]:
+    """What Presidio finds in each text, and its processor time."""
+    lines = "".join(json.dumps(each) + "\n" for each in texts)
+    script = Path(__file__).with_name("presidio_spans.py")
+    done = subprocess.run([str(python), str(script)], input=lines, capture_output=True, text=True, check=True)
+    *spans, last = (json.loads(each) for each in done.stdout.splitlines())
+    return [[Span(_TYPES[s["type"]], s["start"], s["end"]) for s in row] for row in spans], float(last["seconds"])
+
+
+def _random_numbers() -> list[str]:
     chance = random.Random(7)  # noqa: S311 - the same numbers each time
-    numbers = ("".join(chance.choices("0123456789", k=16)) for _ in range(_RANDOM_NUMBERS))
-    return sum(bool(privacy.find(each)) for each in numbers) / _RANDOM_NUMBERS
+    return ["".join(chance.choices("0123456789", k=16)) for _ in range(_RANDOM_NUMBERS)]
 
 
 def _audit(folder: Path) -> None:

@@ -16,9 +16,11 @@ from rag.domain import Document, DocumentOutcome, DocumentPage, IngestReport, Pr
 from rag.errors import Busy, ConfigurationError, IndexMismatch, NotAllowed, NotFound
 from rag.governance.access import LiveDocuments
 from rag.governance.audit_lines import digest
+from rag.governance.erasure import erase, open_places
 from rag.governance.exporting import PersonalData, open_personal_data
 from rag.governance.identity import Authentication, local_principal, open_authentication
-from rag.governance.receipts import Receipts, RecordedAnswers, note_configuration, open_receipts, recorded_answers
+from rag.governance.privacy_guard import GuardedAnswers, open_answers
+from rag.governance.receipts import Receipts, note_configuration, open_receipts
 from rag.governance.recorded_sign_in import recorded_authentication
 from rag.ingestion import pipeline, removing, uploads
 from rag.ingestion.identity import Remembering, remember
@@ -65,7 +67,7 @@ class Workspace:
     sentences: MiniLM  # for comparing sentences with a question
     searcher: Searcher
     pipeline: QueryPipeline
-    answers: RecordedAnswers  # the pipeline, behind the answers that it gave already, with receipts
+    answers: GuardedAnswers  # the pipeline, behind earlier answers, with receipts, under privacy policies
     receipts: Receipts
     personal: PersonalData
     redis: RedisConnection | None
@@ -161,6 +163,7 @@ class Workspace:
         most = self.settings.server.max_upload_bytes
         with self.receipts.action("upload", principal, sha256=digest(content), size=len(content)) as outcome:
             stored = uploads.store(upload, principal, self.settings.files_dir, most, known)
+            self.personal.uploaders.note(stored, principal)
             outcome["document_id"] = stored.id
         return stored
 
@@ -232,6 +235,15 @@ class Workspace:
             removing.delete(document, self.stores, self.settings.files_dir)
         outcome = DocumentOutcome(document.id, document.uri, "deleted", pages=document.pages, chunks=document.chunks)
         return IngestReport((outcome,), self.catalog.snapshot, time.monotonic() - started, 0, 0, 0)
+
+    def erase_asked_for(self, erasure_id: str) -> IngestReport:
+        """Erase a person everywhere, as `PersonalData.erasures` was asked to; the certificate is there afterwards."""
+        self._require_writer()
+        started = time.monotonic()
+        places = open_places(self.personal, self.stores, self.settings, self.answers.forget)
+        with self.writing:
+            erase(erasure_id, places)
+        return IngestReport((), self.catalog.refresh(), time.monotonic() - started, 0, 0, 0)
 
     def restore_document(self, document_id: str, principal: Principal) -> Document:
         """Let the next ingestion take a deleted document in again."""
@@ -346,13 +358,13 @@ def open_workspace(
         cached = open_cached_answers(
             answering, stores, redis, embedding.fingerprint, settings, opened.corpus, disputes.hold
         )
-        answers = recorded_answers(cached, receipts, settings, embedding.fingerprint)
+        answers = open_answers(cached, receipts, settings, embedding.fingerprint)
         note_configuration(settings, receipts, registry)
         if ownership:
             ownership.announce(url)
         return Workspace(
             settings, undo.pop_all(), stores, embedding, bulk, sentences, searcher, answering, answers, receipts,
-            open_personal_data(database, receipts, settings.consent), redis, authentication, time.monotonic(),
+            open_personal_data(database, receipts, settings), redis, authentication, time.monotonic(),
             threading.Lock(), disputes, opened.lease, JobQueue(registry.jobs) if access == "read" else None,
         )  # fmt: skip
 

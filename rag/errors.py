@@ -10,6 +10,7 @@ BankSightError
 │   ├── ModelTimeout        ... it did not answer in time
 │   └── WeightsRejected     ... the weights are not the ones that were pinned
 ├── QuestionError           the user: the question cannot be processed as it stands
+│   └── PersonalDataRefused ... it holds personal data that a policy blocks
 ├── NotFound                the user: what was asked for does not exist, or may not be seen
 ├── UploadRejected          the user: the file is refused
 ├── NotSignedIn             the user: no key or token that counts was sent
@@ -87,6 +88,12 @@ class QuestionError(BankSightError):
     """The question cannot be processed as it stands."""
 
     code = "invalid_question"
+
+
+class PersonalDataRefused(QuestionError):
+    """The text holds personal data of a kind that is blocked. The message names the kinds, not the data."""
+
+    code = "personal_data"
 
 
 class NotFound(BankSightError):

@@ -64,6 +64,7 @@ def open_stores(
         undo.callback(lexical.close)
     stores = Stores(registry, vectors, lexical, Originals(settings.files_dir / "originals"), catalog)
     if access == "write":
+        vectors.settle()
         removing.recover(stores)
     return Opened(stores, corpus, lease)
 

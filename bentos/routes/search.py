@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from fastapi import APIRouter
@@ -32,11 +33,12 @@ async def search(
     if top_k > settings.retrieval.max_top_k:
         raise QuestionError(f"top_k is {top_k}; at most {settings.retrieval.max_top_k} passages can be asked for.")
     query = clean_question(asked.query, settings.question.max_characters)
+    protected = await asyncio.to_thread(workspace.answers.question, query, caller)
     narrow = checked_filter(asked.narrow(), workspace, caller)
     snapshot = workspace.catalog.snapshot
     began = time.perf_counter()
-    found = await workspace.searcher.asearch(query, caller, narrow, top_k)
-    notice = NOTICE if workspace.searcher.words_only_since(began) else ""
+    found = await workspace.searcher.asearch(protected.text, caller, narrow, top_k)
+    notices = [NOTICE if workspace.searcher.words_only_since(began) else "", protected.notice]
     # Our own dataclasses have the wire's fields already: written once, instead of read into models and checked twice.
-    body = to_json({"passages": found, "snapshot": snapshot, "notice": notice})
+    body = to_json({"passages": found, "snapshot": snapshot, "notice": " ".join(filter(None, notices))})
     return Response(body, media_type="application/json")

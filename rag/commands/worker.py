@@ -68,14 +68,16 @@ def _opened(settings: Settings, stop: threading.Event) -> Workspace | None:
 
 
 def _work(workspace: Workspace, stop: threading.Event) -> int:
+    from rag.governance.erasure_records import take_up  # noqa: PLC0415
     from rag.ingestion.jobs import JobRunner  # noqa: PLC0415
     from rag.operations.backup_snapshot import snapshot_asked_for  # noqa: PLC0415
 
     jobs = JobRunner(
-        workspace.ingest, workspace.registry.jobs,
-        delete=workspace.delete_asked_for, snapshot=partial(snapshot_asked_for, workspace),
+        workspace.ingest, workspace.registry.jobs, delete=workspace.delete_asked_for,
+        snapshot=partial(snapshot_asked_for, workspace), erase=workspace.erase_asked_for,
     )  # fmt: skip
     jobs.start()
+    take_up(workspace.personal.erasures, jobs)
     click.echo("BankSight worker: ready", err=True)
     try:
         while not stop.wait(_LOOK_EVERY_SECONDS):

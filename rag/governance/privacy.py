@@ -12,21 +12,19 @@ import ipaddress
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
-from typing import Final, Literal
+from typing import Final
 
 import phonenumbers
 from stdnum import bic, luhn
 from stdnum.cn import ric
 from stdnum.us import itin, rtn, ssn
 
-Kind = Literal[
-    "account", "bic", "card", "email", "iban", "ip", "itin", "passport", "phone", "resident_id", "routing", "ssn"
-]
+from rag.settings.privacy import Kind
 
 _RUN: Final = re.compile(r"[0-9](?:[ .\-/()]{0,3}[0-9]){5,}")
 _DIGITS: Final = re.compile(r"[0-9]+")
@@ -50,6 +48,12 @@ _OF_ACCOUNT: Final = re.compile(
 _OF_ROUTING: Final = re.compile(r"(?i)\b(?:routing|aba|rtn)\b[^0-9]{0,25}\Z")
 _OF_SSN: Final = re.compile(r"(?i)\b(?:ssn|social security)\b[^0-9]{0,25}\Z")
 _OF_PHONE: Final = re.compile(r"(?i)\b(?:phone|telephone|tel|mobile|cell|call|fax|reach|whatsapp|sms)\b[^0-9]{0,40}\Z")
+# Words beside a number that is written in groups, as people write phones.
+_NEAR_PHONE: Final = re.compile(
+    r"(?i)\b(?:answer(?:ing)?|contact|desk|dial|hotline|messages?|office|ring|text(?:ing)?)\b[^0-9]{0,20}\Z"
+)
+_AFTER_PHONE: Final = re.compile(r"(?i)\A ?[\-(/] ?(?:cell|fax|home|mobile|office|tel(?:ephone)?|work)\b")
+_IN_GROUPS: Final = re.compile(r"\(?[0-9]{1,5}(?:[ \-()]{1,3}[0-9]{1,8}){1,6}")
 _BLOCK: Final = 4096  # characters that are made plain together
 _LOOK_BACK: Final = 60
 _WORD_WINDOW: Final = 40  # after "passport" or "SWIFT"
@@ -108,10 +112,10 @@ def _normal(character: str) -> str:
 _PLAIN: Final = _Plain()
 
 
-def find(text: str, region: str = "US") -> list[PersonalData]:
+def find(text: str, regions: Sequence[str] = ("US",)) -> list[PersonalData]:
     """Everything found, in order, without overlaps: a checksummed number wins over what merely looks like a phone's.
 
-    `region` is where a phone number without a country code belongs, ISO 3166 alpha-2.
+    `regions` are where phone numbers without a country code belong, ISO 3166 alpha-2.
     """
     blocks = [] if text.isascii() else [text[at : at + _BLOCK].translate(_PLAIN) for at in range(0, len(text), _BLOCK)]
     plain = "".join(blocks) if blocks else text
@@ -120,7 +124,7 @@ def find(text: str, region: str = "US") -> list[PersonalData]:
         for each in detect(plain):
             taken.add(each)
     for run in _RUN.finditer(plain):
-        _in_run(plain, run.start(), run.end(), region, taken)
+        _in_run(plain, run.start(), run.end(), regions, taken)
     found = sorted(taken.found, key=lambda each: each.start)
     if not found or not blocks:
         return found
@@ -128,16 +132,16 @@ def find(text: str, region: str = "US") -> list[PersonalData]:
     return [PersonalData(each.kind, place(each.start), place(each.end - 1) + 1) for each in found]
 
 
-def scrub(text: str, region: str = "US") -> str:
+def scrub(text: str, regions: Sequence[str] = ("US",)) -> str:
     """The text with `[card]`, `[email]` and so on in the place of personal data."""
-    return replaced(text, lambda kind, _: f"[{kind}]", region)
+    return replaced(text, lambda kind, _: f"[{kind}]", regions)
 
 
-def replaced(text: str, put: Callable[[Kind, str], str], region: str = "US") -> str:
+def replaced(text: str, put: Callable[[Kind, str], str], regions: Sequence[str] = ("US",)) -> str:
     """The text with what `put` makes of kind and words in the place of personal data."""
     pieces = []
     end = 0
-    for each in find(text, region):
+    for each in find(text, regions):
         pieces += [text[end : each.start], put(each.kind, text[each.start : each.end])]
         end = each.end
     return "".join([*pieces, text[end:]])
@@ -244,7 +248,7 @@ def _named(text: str) -> Iterator[PersonalData]:
             at = lowered.find(word, after)
 
 
-def _in_run(text: str, start: int, end: int, region: str, taken: _Taken) -> None:
+def _in_run(text: str, start: int, end: int, regions: Sequence[str], taken: _Taken) -> None:
     """What stands in a stretch of groups of digits."""
     groups = [match.span() for match in _DIGITS.finditer(text, start, end)]
     _cards(text, groups, taken)
@@ -252,7 +256,7 @@ def _in_run(text: str, start: int, end: int, region: str, taken: _Taken) -> None
         _single(text, first, last, taken)
         if index + 2 < len(groups):
             _three(text, groups[index : index + 3], taken)
-    _phones(text, groups, region, taken)
+    _phones(text, groups, regions, taken)
 
 
 def _cards(text: str, groups: list[tuple[int, int]], taken: _Taken) -> None:
@@ -316,7 +320,7 @@ def _three(text: str, groups: list[tuple[int, int]], taken: _Taken) -> None:
         taken.add(PersonalData("ssn", start, end))
 
 
-def _phones(text: str, groups: list[tuple[int, int]], region: str, taken: _Taken) -> None:
+def _phones(text: str, groups: list[tuple[int, int]], regions: Sequence[str], taken: _Taken) -> None:
     """Groups that are written as a phone number, with a country code, or after a word that says so."""
     start, end = groups[0][0], groups[-1][1]
     count = sum(last - first for first, last in groups)
@@ -328,8 +332,12 @@ def _phones(text: str, groups: list[tuple[int, int]], region: str, taken: _Taken
     window = text[start:end]
     international = signed or window.startswith(("00", "011"))
     if 7 <= count <= 15 and not _DATE.fullmatch(window):
-        named = _OF_PHONE.search(text[max(0, start - _LOOK_BACK) : start]) is not None
-        if (international and _possible(window, region)) or named:
+        before = text[max(0, start - _LOOK_BACK) : start]
+        named = _OF_PHONE.search(before) or _AFTER_PHONE.match(text[end : end + _LOOK_BACK])
+        grouped = _IN_GROUPS.fullmatch(window) and (
+            _NEAR_PHONE.search(before) or (window.lstrip("(")[0] == "0" and _valid(window, regions))
+        )
+        if named or grouped or (international and _possible(window, regions)):
             taken.add(PersonalData("phone", start, end))
             return
     if text[start - 1 : start] == "$" and start:
@@ -337,17 +345,21 @@ def _phones(text: str, groups: list[tuple[int, int]], region: str, taken: _Taken
     for match in _PHONE_FORM.finditer(window):
         first, last = start + match.start(), start + match.end()
         alone = not text[first - 1 : first].isdigit() and not text[last : last + 1].isdigit()
-        if (alone or first == 0) and _valid(match[0], region):
+        if (alone or first == 0) and _valid(match[0], regions):
             taken.add(PersonalData("phone", first, last))
 
 
-def _possible(number: str, region: str) -> bool:
-    with suppress(phonenumbers.NumberParseException):
-        return bool(phonenumbers.is_possible_number(phonenumbers.parse(number, region)))
-    return False
+def _possible(number: str, regions: Sequence[str]) -> bool:
+    return _any(phonenumbers.is_possible_number, number, regions[:1])
 
 
-def _valid(number: str, region: str) -> bool:
-    with suppress(phonenumbers.NumberParseException):
-        return bool(phonenumbers.is_valid_number(phonenumbers.parse(number, region)))
+def _valid(number: str, regions: Sequence[str]) -> bool:
+    return _any(phonenumbers.is_valid_number, number, regions)
+
+
+def _any(holds: Callable[[phonenumbers.PhoneNumber], bool], number: str, regions: Sequence[str]) -> bool:
+    for region in regions:
+        with suppress(phonenumbers.NumberParseException):
+            if holds(phonenumbers.parse(number, region)):
+                return True
     return False

@@ -61,14 +61,41 @@ class SubjectKeys:
 
     def __init__(self, database: Engine, keys: AuditKeys) -> None:
         self._database = database
+        self.keys = keys
         self._naming = keys.naming
         self._wrapping = AESGCM(keys.wrapping)
         self._known: OrderedDict[str, tuple[float, SubjectKey]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def name(self, tenant: str, subject: str) -> str:
+        """How this installation calls a person where their name must not stand: 64 hexadecimal digits."""
+        return hmac.new(self._naming, f"{tenant}\0{subject}".encode(), hashlib.sha256).hexdigest()
+
+    def wrap(self, content: bytes, context: str) -> str:
+        """The content under this installation's key, for this context only: AES-256-GCM, base64."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return base64.b64encode(nonce + self._wrapping.encrypt(nonce, content, context.encode())).decode()
+
+    def unwrap(self, wrapped: str, context: str) -> bytes:
+        """What was wrapped for this context. Raises `StorageUnavailable` where the secret is another one now."""
+        content = base64.b64decode(wrapped)
+        try:
+            return self._wrapping.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], context.encode())
+        except InvalidTag as error:
+            raise StorageUnavailable(
+                "the keys of the audit trail were made under another secret; restore the file audit-secret of the "
+                "data folder, or set audit.secret to what it was"
+            ) from error
+
+    def stored(self, tenant: str, subject: str) -> str | None:
+        """The bytes, as text, that stand for a person's key in the database; None where there is none."""
+        query = select(subject_keys.c.wrapped).where(subject_keys.c.name == self.name(tenant, subject))
+        with self._database.connect() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
     def of(self, principal: Principal) -> SubjectKey:
         """The key of this person, made now if there is none. Blocks. Raises `StorageUnavailable`."""
-        name = self._name(principal.tenant, principal.subject)
+        name = self.name(principal.tenant, principal.subject)
         with self._lock:
             known = self._known.get(name)
             if known and time.monotonic() - known[0] < _KNOWN_SECONDS:
@@ -93,7 +120,7 @@ class SubjectKeys:
 
     def pseudonym_of(self, tenant: str, subject: str) -> str | None:
         """How this person is called in the trail; None where the key was erased or never made."""
-        found = self._stored(self._name(tenant, subject))
+        found = self._stored(self.name(tenant, subject))
         return found.pseudonym if found else None
 
     def erase(self, tenant: str, subject: str) -> bool:
@@ -101,15 +128,12 @@ class SubjectKeys:
 
         Other processes forget it within a minute.
         """
-        name = self._name(tenant, subject)
+        name = self.name(tenant, subject)
         with self._database.begin() as connection:
             gone = connection.execute(delete(subject_keys).where(subject_keys.c.name == name)).rowcount
         with self._lock:
             self._known.pop(name, None)
         return bool(gone)
-
-    def _name(self, tenant: str, subject: str) -> str:
-        return hmac.new(self._naming, f"{tenant}\0{subject}".encode(), hashlib.sha256).hexdigest()
 
     def _stored(self, name: str) -> SubjectKey | None:
         with self._database.connect() as connection:
@@ -118,8 +142,8 @@ class SubjectKeys:
         return self._unwrapped(name, wrapped) if wrapped else None
 
     def _made(self, name: str) -> SubjectKey:
-        key, nonce = os.urandom(_KEY_BYTES), os.urandom(_NONCE_BYTES)
-        wrapped = base64.b64encode(nonce + self._wrapping.encrypt(nonce, key, name.encode())).decode()
+        key = os.urandom(_KEY_BYTES)
+        wrapped = self.wrap(key, name)
         made = _subject_key(key)
         row = {"name": name, "wrapped": wrapped, "pseudonym": made.pseudonym, "created_at": int(time.time())}
         try:
@@ -130,14 +154,7 @@ class SubjectKeys:
         return made
 
     def _unwrapped(self, name: str, wrapped: str) -> SubjectKey:
-        content = base64.b64decode(wrapped)
-        try:
-            return _subject_key(self._wrapping.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], name.encode()))
-        except InvalidTag as error:
-            raise StorageUnavailable(
-                "the keys of the audit trail were made under another secret; restore the file audit-secret of the "
-                "data folder, or set audit.secret to what it was"
-            ) from error
+        return _subject_key(self.unwrap(wrapped, name))
 
 
 def _subject_key(key: bytes) -> SubjectKey:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-Kind = Literal["ingest", "delete", "snapshot"]
+Kind = Literal["ingest", "delete", "snapshot", "erase"]
 FINISHED: frozenset[JobState] = frozenset({"succeeded", "failed", "cancelled"})
 MAX_ATTEMPTS = 3
 _LOOK_EVERY_SECONDS = 0.3  # at what other processes ask for
@@ -69,9 +69,9 @@ class JobProgress:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An ingestion, a deletion or the copy for a backup. `sources` None means every configured source.
+    """An ingestion, a deletion, an erasure or the copy for a backup. `sources` None means every configured source.
 
-    `document_id` names the upload that an ingestion is for, or what is to be deleted.
+    `document_id` names the upload that an ingestion is for, the document to be deleted, or the erasure to be done.
     """
 
     id: str
@@ -116,11 +116,16 @@ class JobRunner:
         finished: Callable[[IngestReport], None] | None = None,
         delete: Delete | None = None,
         snapshot: Callable[[str], IngestReport] | None = None,
+        erase: Delete | None = None,
     ) -> None:
-        """With `delete`, what other processes ask for in the same store is done too. `snapshot` gets the job's id."""
+        """With `delete` or `erase`, what other processes ask for in the same store is done too.
+
+        `snapshot` gets the job's id.
+        """
         self._ingest = ingest
         self._delete = delete
         self._snapshot = snapshot
+        self._erase = erase
         self._store = store
         self._finished = finished
         self._lock = threading.Lock()
@@ -149,10 +154,16 @@ class JobRunner:
         self._thread.start()
 
     def submit(
-        self, sources: Sequence[str] | None, *, subject: str, tenant: str, document_id: str | None = None
+        self,
+        sources: Sequence[str] | None,
+        *,
+        subject: str,
+        tenant: str,
+        document_id: str | None = None,
+        kind: Kind = "ingest",
     ) -> Job:
         """A queued job, already remembered."""
-        job = new_job(sources, subject=subject, tenant=tenant, document_id=document_id)
+        job = new_job(sources, subject=subject, tenant=tenant, document_id=document_id, kind=kind)
         self._enqueue(job)
         return job
 
@@ -201,7 +212,7 @@ class JobRunner:
     def _work(self) -> None:
         while not self._closing:
             try:
-                job_id = self._queue.get(timeout=_LOOK_EVERY_SECONDS if self._delete else None)
+                job_id = self._queue.get(timeout=_LOOK_EVERY_SECONDS if self._delete or self._erase else None)
             except queue.Empty:
                 self._look()
                 continue
@@ -247,6 +258,8 @@ class JobRunner:
             return self._delete(job.document_id)
         if job.kind == "snapshot" and self._snapshot:
             return self._snapshot(job.id)
+        if job.kind == "erase" and self._erase and job.document_id:
+            return self._erase(job.document_id)
         return self._ingest(job.sources, self._note_progress(job.id), stop)
 
     def _conclude(self, job: Job, report: IngestReport, stop: threading.Event) -> None:

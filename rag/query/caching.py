@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -67,6 +67,7 @@ class Parts:
     conditions: str
     patience_seconds: float  # for what somebody else is answering
     disputed: Callable[[str], bool] = lambda _: False  # whether somebody judged an answer with this text wrong lately
+    regions: Sequence[str] = ("US",)  # of phone numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,15 @@ class CachedAnswers:
         self._pipeline.reconfigure(settings)  # first, or an answer by the old ones could get the new name
         self._parts = replace(self._parts, conditions=conditions_of(settings, encoder))
 
+    def forget(self) -> int | None:
+        """Give none of these answers again, in any process. Returns how many Redis held; None where it did not answer.
+
+        Other processes keep theirs in memory until their time is over, under names that no question has where the
+        corpus changed. Blocks.
+        """
+        self._recent.clear()
+        return self._parts.shared.clear() if self._parts.shared else 0
+
     async def ask(self, request: AskRequest, principal: Principal) -> Answer:
         """The answer. Raises as `QueryPipeline.ask` does."""
         return await answer_of(self.stream(request, principal))
@@ -134,7 +144,7 @@ class CachedAnswers:
     def _recognise(self, request: AskRequest, principal: Principal) -> _Asked | None:
         """The question by its name; None for one whose answer must not be kept. Raises `QuestionError`."""
         standing = self._pipeline.standing(request, principal)
-        if standing is None or privacy.find(f"{standing.question}\n{standing.searched}"):
+        if standing is None or self._personal(f"{standing.question}\n{standing.searched}"):
             return None
         corpus, narrow = self._parts.corpus, request.narrow
         day = narrow.as_of or _today()
@@ -158,6 +168,9 @@ class CachedAnswers:
             "conditions": self._parts.conditions,
         }
         return _Asked(self._parts.sealer.name(facts), standing.question, standing.searched, snapshot, day)
+
+    def _personal(self, text: str) -> bool:
+        return bool(privacy.find(text, self._parts.regions))
 
     # --- finding -------------------------------------------------------------------------------------------------
 
@@ -293,7 +306,7 @@ class CachedAnswers:
             return None
         if any(label.startswith(PRIVATE_LABEL) for each in documents.values() for label in each.access):
             return None
-        if privacy.find(answer.text) or self._parts.disputed(answer.text):
+        if self._personal(answer.text) or self._parts.disputed(answer.text):
             return None
         return entry_of(answer, told, {document_id: each.content_hash for document_id, each in documents.items()})
 
@@ -344,6 +357,7 @@ def open_cached_answers(
         conditions=conditions_of(settings, encoder),
         patience_seconds=settings.server.deadline_seconds,
         disputed=disputed,
+        regions=settings.privacy.regions,
     )
     return CachedAnswers(pipeline, parts, chosen)
 

@@ -33,6 +33,7 @@ from rag.settings.limits import AdmissionSettings, LimitSettings, RateSettings
 from rag.settings.loading import Settings, load_settings, missing_variables
 from rag.settings.observing import LoggingSettings, MetricsSettings, TracingSettings
 from rag.settings.preflight import OperatorSettings, PreflightSettings
+from rag.settings.privacy import PrivacySettings
 from rag.settings.proxy import ProxySettings
 from rag.settings.section import Section
 from rag.settings.serving import ServerSettings
@@ -59,6 +60,7 @@ __all__ = [
     "OperatorSettings",
     "ParsingSettings",
     "PreflightSettings",
+    "PrivacySettings",
     "PromptSettings",
     "ProxySettings",
     "QuestionSettings",

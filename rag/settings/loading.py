@@ -39,6 +39,7 @@ from rag.settings.identity import IdentitySettings
 from rag.settings.limits import AdmissionSettings, LimitSettings
 from rag.settings.observing import LoggingSettings, MetricsSettings, TracingSettings
 from rag.settings.preflight import OperatorSettings, PreflightSettings
+from rag.settings.privacy import PrivacySettings
 from rag.settings.proxy import ProxySettings
 from rag.settings.section import Section
 from rag.settings.serving import ServerSettings
@@ -76,6 +77,7 @@ class Settings(Section):
     identity: IdentitySettings
     audit: AuditSettings
     consent: ConsentSettings
+    privacy: PrivacySettings
     logging: LoggingSettings
     tracing: TracingSettings
     metrics: MetricsSettings

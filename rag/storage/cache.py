@@ -13,7 +13,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Literal, TypeVar
+from functools import partial
+from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 import redis
 
@@ -26,6 +27,7 @@ _FLIGHT: Final = "banksight:flight:{%s}"
 _UNSHARED: Final = b"-"  # in the place of a token: it was answered, and everybody needs an answer of their own
 _UNSHARED_MILLISECONDS: Final = 2_000
 _JITTER: Final = random.SystemRandom()
+_KEYS_TOGETHER: Final = 500  # looked at in one call, which must not take longer than a call may
 
 _LOOK: Final = """
 local value = redis.call('GET', KEYS[1])
@@ -76,6 +78,11 @@ class Recent(Generic[T]):
         with self._lock:
             self._held.pop(name, None)
 
+    def clear(self) -> None:
+        """Hold nothing any more."""
+        with self._lock:
+            self._held.clear()
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -122,6 +129,18 @@ class SharedAnswers:
         """Delete a value."""
         await self._redis.call_async(lambda client: client.delete(_VALUE % name), None)
 
+    def clear(self) -> int | None:
+        """Delete all values, of all processes. Returns how many; None where Redis did not do it all. Blocks."""
+        cursor, count = 0, 0
+        while True:
+            found = self._redis.call(partial(_delete_some, cursor), None)
+            if found is None:
+                return None
+            cursor, gone = found
+            count += gone
+            if not cursor:
+                return count
+
     def give_up(self, name: str, token: str) -> None:
         """`token` will not finish; the next may begin. Returns at once."""
         self._redis.later(_run(_GIVE_UP, name, token))
@@ -134,6 +153,13 @@ class SharedAnswers:
 def spread(seconds: float, share: float) -> float:
     """`seconds`, up to `share` more or less, so that what was stored together does not end together."""
     return seconds * (1 + _JITTER.uniform(-share, share))
+
+
+def _delete_some(cursor: int, client: redis.Redis) -> tuple[int, int]:
+    """Where to go on, 0 at the end, and how many values went."""
+    following, names = cast(Any, client.scan(cursor, match=_VALUE % "*", count=_KEYS_TOGETHER))
+    gone = cast(Any, client.unlink(*names)) if names else 0
+    return int(following), int(gone)
 
 
 def _run(script: str, name: str, *arguments: str | bytes | float) -> Callable[[redis.Redis], Any]:

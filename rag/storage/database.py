@@ -35,7 +35,7 @@ def open_database(url: str, schema: Literal["upgrade", "require"] = "upgrade") -
     """
     try:
         # A server may have closed a connection that rested; a file does not.
-        engine = create_engine(_with_driver(url), pool_pre_ping=not url.startswith("sqlite"))
+        engine = create_engine(with_driver(url), pool_pre_ping=not url.startswith("sqlite"))
     except SQLAlchemyError as error:
         raise ConfigurationError(f"the database address cannot be used: {error}; check storage.database_url") from error
     try:
@@ -75,7 +75,7 @@ def look_at_database(url: str, seconds: float) -> DatabaseState:
     Raises `ConfigurationError` for an address that is none, and `StorageUnavailable` when nothing answers.
     """
     try:
-        address = make_url(_with_driver(url))
+        address = make_url(with_driver(url))
     except SQLAlchemyError as error:
         raise ConfigurationError("the database address cannot be read; correct DATABASE_URL") from error
     if address.get_backend_name() == "sqlite":
@@ -116,7 +116,7 @@ def _unavailable(url: str, error: SQLAlchemyError) -> StorageUnavailable:
     )
 
 
-def _with_driver(url: str) -> str:
+def with_driver(url: str) -> str:
     """`postgresql://` means psycopg 3 here; SQLAlchemy would look for psycopg 2."""
     for name in ("postgresql://", "postgres://"):
         if url.startswith(name):

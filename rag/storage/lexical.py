@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -156,6 +157,26 @@ class LexicalIndex:
             writer.delete_all_documents()
             writer.commit()
             self._reload()
+
+    def rewrite(self, batches: Iterable[Sequence[LexicalEntry]]) -> None:
+        """Let these be all entries, in one commit, in new files; the old ones, with all that was ever deleted, go.
+
+        Raises `StorageUnavailable`.
+        """
+        with self._writing:
+            try:
+                writer = self._open_writer()
+                writer.delete_all_documents()
+                for entry in chain.from_iterable(batches):
+                    writer.add_document(_document(entry))
+                writer.commit()
+                self._reload()
+                writer.garbage_collect_files()  # the commit's own one spares what the view before still held
+            except (ValueError, OSError) as error:
+                self._abandon_writer()
+                raise StorageUnavailable(
+                    f"the lexical index in {self._folder} could not be rewritten: {error}; check the disk and try again"
+                ) from error
 
     def close(self) -> None:
         """Finish merges and release the writer's lock."""

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY_SECONDS: Final = 0.25
 _TOGETHER: Final = 2_000  # chunks in one commit, about 5 MB in memory
 _NOTHING: Final = -1  # the snapshot of a copy that may hold anything
+REWRITTEN: Final = "lexical_rewritten"  # key of the registry's state: copies with another value are made anew
 
 
 class LexicalReplica:
@@ -64,15 +65,20 @@ class LexicalReplica:
     @property
     def snapshot(self) -> int:
         """The snapshot that the copy contains; it may contain more, never less. -1 when that is not known."""
+        return self._noted()[0]
+
+    def _noted(self) -> tuple[int, str]:
+        """The snapshot, and with which value of `REWRITTEN` the copy was made."""
         try:
-            return int(json.loads(self._note.read_text(encoding="utf-8"))["snapshot"])
+            found = json.loads(self._note.read_text(encoding="utf-8"))
+            return int(found["snapshot"]), str(found.get("rewritten", ""))
         except (OSError, ValueError, KeyError, TypeError):
-            return _NOTHING
+            return _NOTHING, ""
 
     def follow(self) -> Literal["current", "elsewhere"]:
         """Bring the copy to the registry's snapshot; `elsewhere` when another process of this node does that now."""
         snapshot = self._registry.snapshot()
-        if snapshot != self.snapshot:
+        if self._noted() != (snapshot, self._registry.value(REWRITTEN) or ""):
             try:
                 with self._lock.acquire(timeout=0):
                     self._apply(snapshot)
@@ -104,27 +110,31 @@ class LexicalReplica:
         Documents that are new or changed are known by their snapshot. Afterwards the copy holds all that the registry
         holds, so that it holds too much exactly when it has more chunks; then both are compared id by id.
         """
-        known = self.snapshot
-        if known == snapshot:
+        known, made = self._noted()
+        rewritten = self._registry.value(REWRITTEN) or ""
+        if (known, made) == (snapshot, rewritten):
             return
         since = known if known < snapshot else _NOTHING  # an older registry came back from a backup
         try:
-            for some in self._batches(self._registry.changed_since(since)):
-                self._write(some)
+            if made != rewritten:
+                everything = self._batches(self._registry.changed_since(_NOTHING))
+                self.index.rewrite(self._entries(some) for some in everything)
+            else:
+                for some in self._batches(self._registry.changed_since(since)):
+                    self.index.replace(some, self._entries(some))
             if self.index.count() != self._registry.totals()["chunks"]:
                 self.index.apply((), self.index.ids() - self._registry.chunk_pairs())
         finally:
             self.index.close()  # gives the writer back to the other processes
         temporary = self._note.with_suffix(".incoming")
-        temporary.write_text(json.dumps({"snapshot": snapshot}), encoding="utf-8")
+        temporary.write_text(json.dumps({"snapshot": snapshot, "rewritten": rewritten}), encoding="utf-8")
         temporary.replace(self._note)
 
-    def _write(self, document_ids: Sequence[str]) -> None:
-        entries = [
+    def _entries(self, document_ids: Sequence[str]) -> list[LexicalEntry]:
+        return [
             LexicalEntry(scope, each.chunk_id, each.document_id, each.title, each.section, each.text, each.header)
             for scope, each in self._registry.chunks_of(document_ids)
         ]
-        self.index.replace(document_ids, entries)
 
     def _batches(self, documents: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
         """Ids of documents that have about so many chunks together as one commit may take."""

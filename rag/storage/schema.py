@@ -159,3 +159,28 @@ subject_keys = Table(
     Column("pseudonym", String(32), nullable=False, index=True),  # as in the records
     Column("created_at", BigInteger, nullable=False),  # seconds since 1970
 )
+
+# Who uploaded a document, and when last: the latest one owns it. Rows outlive the document, not the person's erasure.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("document_id", String(16), primary_key=True),
+    Column("tenant", String(128), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("collection", String(64), nullable=False),
+    Column("name", Text, nullable=False),  # of the file
+    Column("uploaded_at", BigInteger, nullable=False),  # seconds since 1970
+    Index("ix_uploads_of_person", "tenant", "subject"),
+)
+
+# Erasures of persons. Nothing here names them: what is needed until an erasure is done is sealed, and then gone.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(64), nullable=False, index=True),  # of the person, as in subject_keys
+    Column("asked_by", String(16), nullable=False),  # person | operator
+    Column("asked_at", BigInteger, nullable=False),  # seconds since 1970
+    Column("sealed", Text),  # JSON under AES-256-GCM; NULL once it is done
+    Column("certificate", Text),  # JSON, signed; NULL until it is done
+)

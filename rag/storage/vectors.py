@@ -33,6 +33,7 @@ _MOST_PER_CALL = 5_000  # Chroma refuses more than 5,461 records in one call
 _QUERY, _GET = cast("Any", Collection.query), cast("Any", Collection.get)
 _RELINKS = 5  # tries; one has always been enough
 _ENCODER = "encoder"  # key of the encoder's fingerprint in a collection's metadata
+_FRESH, _OLD = "fresh.", "old."  # before the names of collections while one takes another's place; no scope has a dot
 
 
 class VectorIndex:
@@ -168,7 +169,10 @@ class VectorIndex:
 
     def records(self) -> Iterator[tuple[str, list[str], Vector, list[dict[str, str | int]]]]:
         """Everything, scope by scope: ids in order, float32[n, 384] and metadata, as `upsert` takes them."""
-        for scope in self._scopes():
+        return self._records_of(self._scopes())
+
+    def _records_of(self, scopes: Sequence[str]) -> Iterator[tuple[str, list[str], Vector, list[dict[str, str | int]]]]:
+        for scope in scopes:
             with _reported("read"):
                 collection = self._client.get_collection(scope, embedding_function=None)
             rows: dict[str, tuple[Any, Any]] = {}
@@ -197,6 +201,44 @@ class VectorIndex:
                 self._client.delete_collection(scope)
         self._open.clear()
 
+    def rewrite(self) -> int:
+        """Put every scope into a collection of its own making, because a deleted record stays in the old one's files.
+
+        Searches go on meanwhile; nobody may write. Killed at any moment, `settle` finishes or undoes it. Returns how
+        many vectors there are. What is left of the old collections: `rag.storage.chroma_files`.
+        """
+        self.settle()
+        count = 0
+        for scope in self._scopes():
+            rows = next(self._records_of([scope]), None)
+            with _reported("rewrite"):
+                if rows is None:
+                    self._client.delete_collection(scope)
+                else:
+                    count += len(rows[1])
+                    self._make(_FRESH + scope)
+                    self.upsert(_FRESH + scope, *rows[1:])
+                    self._client.get_collection(scope, embedding_function=None).modify(name=_OLD + scope)
+                    self._open.pop(_FRESH + scope).modify(name=scope)
+            self._open.pop(scope, None)
+            self.settle()
+            if rows is not None:
+                self.relink(scope)
+        return count
+
+    def settle(self) -> None:
+        """Finish or undo a `rewrite` that was cut off."""
+        with _reported("rewrite"):
+            names = {collection.name for collection in self._client.list_collections()}
+            for name in sorted(each for each in names if each.startswith(_OLD)):
+                scope = name.removeprefix(_OLD)
+                if scope not in names:
+                    self._client.get_collection(_FRESH + scope, embedding_function=None).modify(name=scope)
+                    names.discard(_FRESH + scope)
+                self._client.delete_collection(name)
+            for name in sorted(each for each in names if each.startswith(_FRESH)):
+                self._client.delete_collection(name)
+
     def close(self) -> None:
         """Release files and sockets."""
         self._open.clear()
@@ -208,7 +250,8 @@ class VectorIndex:
 
     def _scopes(self) -> list[str]:
         with _reported("list"):
-            return sorted(collection.name for collection in self._client.list_collections())
+            names = (collection.name for collection in self._client.list_collections())
+            return sorted(name for name in names if not name.startswith((_FRESH, _OLD)))
 
     def _ids_of(self, scope: str) -> Iterator[str]:
         collection = self._client.get_collection(scope, embedding_function=None)
@@ -247,15 +290,17 @@ class VectorIndex:
 
     def _collection(self, scope: str) -> Collection:
         """The collection, made now when it is not there."""
-        if scope not in self._open:
-            with _reported("open"):
-                collection = self._client.get_or_create_collection(
-                    scope,
-                    embedding_function=None,
-                    metadata={_ENCODER: self._encoder},
-                    configuration={"hnsw": {"space": "cosine"}},
-                )
-            self._open[scope] = self._checked(collection)
+        return self._open.get(scope) or self._make(scope)
+
+    def _make(self, scope: str) -> Collection:
+        with _reported("open"):
+            collection = self._client.get_or_create_collection(
+                scope,
+                embedding_function=None,
+                metadata={_ENCODER: self._encoder},
+                configuration={"hnsw": {"space": "cosine"}},
+            )
+        self._open[scope] = self._checked(collection)
         return self._open[scope]
 
     def _checked(self, collection: Collection) -> Collection:

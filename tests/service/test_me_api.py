@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -26,7 +27,7 @@ def asking_for(opening: Opening, version: str) -> PersonalData:
     kept = opening.workspace().personal
     purposes = {"service": {"version": version, "text": TEXT}, "review": {"version": "1", "text": "People read along."}}
     settings = ConsentSettings.model_validate({"required": ["service"], "purposes": purposes})
-    return PersonalData(kept.database, kept.receipts, Consents(kept.database, settings, kept.receipts))
+    return replace(kept, consents=Consents(kept.database, settings, kept.receipts))
 
 
 @pytest.fixture

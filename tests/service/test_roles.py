@@ -70,6 +70,7 @@ def _caller(app: FastAPI, **headers: str) -> httpx.AsyncClient:
 
 def _filled(path: str) -> str:
     ids = {"{document_id}": "0" * 16, "{job_id}": "0" * 32, "{number}": "1", "{model:path}": "banksight"}
+    ids["{erasure_id}"] = "0" * 32
     ids["{receipt_id}"] = f"{'0' * 8}-20260101-{'0' * 16}"
     for name, value in ids.items():
         path = path.replace(name, value)

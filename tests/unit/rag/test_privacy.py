@@ -38,6 +38,9 @@ from rag.governance.privacy import find, scrub
         ("host 2001:db8::8a2e:370:7334 is down", "host [ip] is down"),
         ("phone: 0490 75 40 81", "phone: [phone]"),
         ("or (877) 322-8228", "or [phone]"),
+        ("nobody is answering at 78 651 450 today", "nobody is answering at [phone] today"),
+        ("08 8747 6301-Office", "[phone]-Office"),
+        ("23 415 88 71 (mobile)", "[phone] (mobile)"),
         ("de89370400440532013000", "[iban]"),
     ],
 )
@@ -58,10 +61,18 @@ def test_personal_data_is_taken_out(text: str, scrubbed: str) -> None:
         "the passport rule and the swift answer",
         "between 2019-11-30 and 2020-01-31",
         "DE00 1234 5678 9012 3456 00",
+        "contact 12345678 and text 2024.11.25",
+        "1250000 home loans and 4000000 office leases",
+        "0321 456 789 in a table",
     ],
 )
 def test_figures_of_a_bank_are_left_alone(text: str) -> None:
     assert scrub(text) == text
+
+
+def test_a_number_without_a_word_is_a_phone_where_it_is_one_in_a_region_of_the_bank() -> None:
+    assert scrub("0490 754 081 in a table", ("US", "AU")) == "[phone] in a table"
+    assert scrub("0490 754 081 in a table", ("US",)) == "0490 754 081 in a table"
 
 
 @given(st.text(max_size=200))
