@@ -1,8 +1,8 @@
 """The conversations of a person in the chat's own database, which `ui/history/schema.py` describes.
 
 The chat imports nothing of ours and we nothing of it: what both know is the table `users` with `id` and `identifier`
-(`tenant/subject`, or the subject alone where nobody signs in), with whose row everything else goes, and the table `accounts`
-of those who sign in with a password.
+(`tenant/subject`, or the subject alone where nobody signs in), with whose row everything else goes, and the table
+`accounts` of those who sign in with a password.
 """
 
 from __future__ import annotations
