@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from pydantic import ValidationError
@@ -60,13 +60,16 @@ class ApiClient:
         """Close all connections."""
         await self._http.aclose()
 
-    async def ask(self, question: str, history: Sequence[Turn] = ()) -> AsyncGenerator[StreamEvent]:
-        """Yield what the API says while it answers, the finished `Answer` last.
+    async def ask(
+        self, question: str, history: Sequence[Turn] = (), freshness: Literal["any", "fresh"] = "any"
+    ) -> AsyncGenerator[StreamEvent]:
+        """Yield what the API says while it answers, the finished `Answer` last; `fresh`: not one that it gave before.
 
         Closing the iterator, or cancelling the task that reads it, closes the connection, which cancels the work.
         Raises a BackendError.
         """
-        body = {"question": question, "history": [turn.model_dump() for turn in history], "stream": True}
+        turns = [turn.model_dump() for turn in history]
+        body = {"question": question, "history": turns, "stream": True, "fresh": freshness == "fresh"}
         events: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
         # A task of its own, so that stopping reaches the read that waits for the network. Left half-read by a plain
         # loop, the generators inside httpx would be closed by the garbage collector, too late and in another task.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ui.wire import Answer, Citation, Turn
 
@@ -23,10 +24,11 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class FailedQuestion:
-    """A question that got no answer and may be asked again."""
+    """A question that got no answer, or one that was given before, and may be asked again."""
 
     message_id: str
     question: str
+    freshness: Literal["any", "fresh"] = "any"
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import logging
 import traceback
 import uuid
 from contextlib import aclosing
+from dataclasses import replace
 
 import chainlit as cl
 from chainlit.utils import utc_now
@@ -32,8 +33,13 @@ async def reply(client: ApiClient, conversation: Conversation, asked: FailedQues
     shown = Reply(asked)
     try:
         await shown.begin()
-        async with aclosing(client.ask(asked.question, conversation.history(history_turns))) as events:
+        if asked.freshness == "fresh":
+            conversation.rewind(asked.message_id)  # or the question would be a follow-up of itself
+        history = conversation.history(history_turns)
+        async with aclosing(client.ask(asked.question, history, asked.freshness)) as events:
             async for event in events:
+                if isinstance(event, Answer):
+                    shown.offer_fresh(event, conversation)
                 await shown.add(event)
                 if isinstance(event, Answer):
                     conversation.answered(asked.message_id, asked.question, event)
@@ -56,6 +62,7 @@ class Reply:
         self._message = cl.Message(content="")
         self._step: cl.Step | None = None
         self._rewritten = ""
+        self._fresh: list[cl.Action] = []
 
     async def begin(self) -> None:
         """Show that the search runs."""
@@ -79,6 +86,13 @@ class Reply:
                 await self._finish(event)
             case Stage() | Citation():
                 pass  # the finished answer repeats the citations, with its text
+
+    def offer_fresh(self, answer: Answer, conversation: Conversation) -> None:
+        """Give an answer that was given before a button with which it is worked out anew."""
+        if answer.cached:
+            reference = uuid.uuid4().hex[:8]
+            conversation.failed(reference, replace(self._asked, freshness="fresh"))
+            self._fresh = [_fresh_answer(reference)]
 
     async def stop(self) -> None:
         """Keep what is there, and say that it was stopped."""
@@ -116,7 +130,7 @@ class Reply:
         self._message.content = wording.finished(answer)
         sign = wording.sign(answer)
         self._message.metadata = stored_answer(answer) | ({"icon": sign} if sign else {})
-        self._message.actions = source_buttons(answer)
+        self._message.actions = [*source_buttons(answer), *self._fresh]
         await self._message.send()
 
 
@@ -136,3 +150,13 @@ def source_buttons(answer: Answer) -> list[cl.Action]:
 
 def _ask_again(reference: str) -> cl.Action:
     return cl.Action(name=ASK_AGAIN, payload={"reference": reference}, label=wording.TRY_AGAIN, icon="rotate-cw")
+
+
+def _fresh_answer(reference: str) -> cl.Action:
+    return cl.Action(
+        name=ASK_AGAIN,
+        payload={"reference": reference},
+        label=wording.FRESH_ANSWER,
+        tooltip=wording.FRESH_ANSWER_HINT,
+        icon="refresh-cw",
+    )

@@ -54,7 +54,7 @@ class Citation(WireModel):
 
 
 class Answer(WireModel):
-    """A finished answer. `text` carries markers `[n]` that match `citations`."""
+    """A finished answer. `text` carries markers `[n]` that match `citations`. `cached`: it was given before."""
 
     id: str
     text: str
@@ -63,6 +63,7 @@ class Answer(WireModel):
     notice: str = ""
     citations: tuple[Citation, ...] = ()
     receipt_id: str = ""
+    cached: bool = False
 
 
 class PageHighlight(WireModel):

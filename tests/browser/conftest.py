@@ -381,6 +381,15 @@ async def failing(api: ScriptedApi, body: dict[str, Any]) -> AsyncIterator[tuple
     yield "error", {"title": "Internal error", "status": 500, "detail": "secret detail"}
 
 
+async def given_before(api: ScriptedApi, body: dict[str, Any]) -> AsyncIterator[tuple[str, Any]]:
+    """From what was kept, unless a fresh answer is asked for."""
+    text = "This was worked out now." if body["fresh"] else "This was given before."
+    yield "sentence", {"index": 0, "text": text}
+    answer = {"id": f"kept-{len(api.asked)}", "text": text, "status": "answered", "citations": []}
+    yield "answer", {**answer, "cached": not body["fresh"]}
+    yield "done", {}
+
+
 async def slow(api: ScriptedApi, body: dict[str, Any]) -> AsyncIterator[tuple[str, Any]]:
     rule = api.citation(1, "5e8ca73d0f2b4419", 1, TEN_DAYS, "§ 1005.11 Procedures for resolving errors.")
     text = "The first half. The second half [1]."
@@ -393,6 +402,7 @@ async def slow(api: ScriptedApi, body: dict[str, Any]) -> AsyncIterator[tuple[st
 
 SCRIPTS: dict[str, Script] = {
     "slow": slow,
+    "given before": given_before,
     "": answered,
     "weather": refused,
     "lost my card": escalated,

@@ -185,6 +185,17 @@ def test_trying_again_asks_the_same_question_and_can_be_stopped(chat, api) -> No
     expect(page.locator('[data-step-type="user_message"]')).to_have_count(1)
 
 
+def test_an_answer_that_was_given_before_can_be_worked_out_anew(chat, api) -> None:
+    page = chat.home()
+    chat.ask("Was this given before?")
+    expect(last_answer(page)).to_contain_text("This was given before.")
+    page.get_by_role("button", name="Fresh answer", exact=True).click()
+    expect(last_answer(page)).to_contain_text("This was worked out now.")
+    expect(page.get_by_role("button", name="Fresh answer", exact=True)).to_have_count(0)
+    asked = [body for body in api.asked if body["question"] == "Was this given before?"]
+    assert [(body["fresh"], body["history"]) for body in asked] == [(False, []), (True, [])]
+
+
 def test_a_question_that_is_too_long_is_refused_kindly_and_not_sent(chat, api) -> None:
     page = chat.home()
     asked = len(api.asked)

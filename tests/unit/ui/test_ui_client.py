@@ -96,7 +96,7 @@ async def test_the_question_goes_out_with_its_history() -> None:
     turns = [Turn(role="user", content="Before?"), Turn(role="assistant", content="That.")]
     assert len([event async for event in client_of(handler).ask("And now?", turns)]) == 4
     history = [{"role": "user", "content": "Before?"}, {"role": "assistant", "content": "That."}]
-    assert sent == [{"question": "And now?", "history": history, "stream": True}]
+    assert sent == [{"question": "And now?", "history": history, "stream": True, "fresh": False}]
 
 
 async def test_a_stream_without_done_is_a_failure_even_after_the_answer() -> None:
