@@ -32,7 +32,10 @@ def asking_for(opening: Opening, version: str) -> PersonalData:
 
 @pytest.fixture
 def consent(opening: Opening, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(opening.workspace(), "personal", asking_for(opening, "1"))
+    workspace = opening.workspace()
+    monkeypatch.setattr(workspace, "personal", asking_for(opening, "1"))
+    required = workspace.settings.consent.model_copy(update={"required": ("service",)})
+    monkeypatch.setattr(workspace, "settings", workspace.settings.model_copy(update={"consent": required}))
     yield
     opening.workspace().personal.consents.withdraw(opening.workspace().principal(), "service")
 
