@@ -110,7 +110,8 @@ def _on_small_disk(place: Path) -> Outcome:
     again, check = lone.command("ingest"), lone.command("index", "check")
     passed = full.code in (1, 3) and not full.crashed and again.code == check.code == 0
     later = f"with space: ingest {again.code}, index check {check.code}"
-    return Outcome(passed, f"full: exit {full.code}, {full.sentence!r}; {later}")
+    said = full.sentence.replace(str(place), "…")
+    return Outcome(passed, f"full: exit {full.code}, {said!r}; {later}")
 
 
 ROWS = (
