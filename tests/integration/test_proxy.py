@@ -187,6 +187,31 @@ def test_headers_that_come_too_slowly_are_cut_off(strict_proxy: Nginx) -> None:
         assert connection.recv(1) == b""
 
 
+@pytest.mark.proves("ASVS 4.2.1")
+@pytest.mark.parametrize(
+    "framing",
+    [
+        "Content-Length: 4\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 4",
+        "Content-Length: 4\r\nContent-Length: 60",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding : chunked",
+    ],
+)
+def test_a_message_whose_end_is_in_doubt_reaches_no_node(proxy: Nginx, framing: str) -> None:
+    smuggled = f"GET /v1/admin HTTP/1.1\r\nHost: {API_HOST}\r\n\r\n"
+    with _tls(proxy, protocol="http/1.1") as connection:
+        head = f"POST /v1/ask HTTP/1.1\r\nHost: {API_HOST}\r\nContent-Type: application/json\r\n{framing}\r\n\r\n"
+        connection.sendall(f"{head}0\r\n\r\n{smuggled}".encode())
+        connection.settimeout(30)
+        received = b""
+        while piece := connection.recv(4096):
+            received += piece
+    statuses = [int(line.split()[1]) for line in received.splitlines() if line.startswith(b"HTTP/1.1 ")]
+    assert statuses in ([400], [501])
+
+
 def test_events_arrive_while_the_answer_is_still_written(proxy: Nginx) -> None:
     [reply] = asyncio.run(open_loop(proxy.api, lambda _: {"question": "x", "stream": True}, 1, 1))
     assert reply.result == "good"
