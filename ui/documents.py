@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ui.client import ApiClient
-from ui.errors import BackendError, SourceNotFound
+from ui.errors import BackendError, SignInNeeded, SourceNotFound
 
 DOCUMENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,127}")
 NUMBER = re.compile(r"[0-9]{1,9}")
@@ -65,6 +65,8 @@ async def _passed_on(client: ApiClient, path: str, *, accept: str, params: dict[
         source = await stack.enter_async_context(client.open(path, accept=accept, params=params))
     except SourceNotFound:
         return _missing()
+    except SignInNeeded:
+        return PlainTextResponse("Please sign in again to read this document.", status_code=401)
     except BackendError:
         return PlainTextResponse("The document cannot be read right now. Please try again.", status_code=502)
     return StreamingResponse(_body(stack, source), headers=_headers(source, accept))

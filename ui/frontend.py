@@ -89,11 +89,11 @@ def prepare_app_root(target: Path, login: str) -> Path:
         _copy_contents(OWN / name, target / name)
     translations = target / ".chainlit" / "translations"
     translations.mkdir(exist_ok=True)
-    ours, of_keys = (_words(OWN / "translations" / folder) for folder in ("", "login-with-key"))
+    ours, of_login = (_words(OWN / "translations" / folder) for folder in ("", f"login-with-{login}"))
     about = (OWN / "chainlit.md").read_text(encoding="utf-8")
     for packaged in sorted((_chainlit() / "translations").glob("*.json")):
         words = merged(_json(packaged), ours[ALL_LANGUAGES])
-        for own in (ours, of_keys if login == "key" else {}):
+        for own in (ours, of_login):
             words = merged(words, own.get(packaged.stem, {}))
         (translations / packaged.name).write_text(json.dumps(words, ensure_ascii=False, indent=1), encoding="utf-8")
         for language in (packaged.stem, packaged.stem.split("-")[0]):

@@ -222,27 +222,6 @@ def start_ui(api_url: str, folder: Path, port: int, **more: str) -> subprocess.P
     raise AssertionError("the UI did not start")
 
 
-@dataclass(frozen=True)
-class PasswordUi:
-    """A UI where people sign in with a password."""
-
-    url: str
-    folder: Path
-
-    def password_of(self, name: str) -> str:
-        return f"correct horse battery staple of {name}"
-
-    def add(self, name: str) -> None:
-        """Somebody whose key of the API is `bsk_<name>`."""
-        self.users("add", name, given=f"{self.password_of(name)}\nbsk_{name}\n")
-
-    def users(self, *arguments: str, given: str = "") -> None:
-        """`banksight users` on the data folder of this UI."""
-        command = [sys.executable, "-c", "from ui.users import users; users()", *arguments, "--data", str(self.folder)]
-        command += ["--stdin"] if given else []
-        subprocess.run(command, input=given, text=True, check=True, cwd=PROJECT, timeout=60)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium. Not for the whole session: while Playwright runs, its event loop would be in the way of async tests."""
@@ -469,18 +448,6 @@ def login_url(ui_with: Callable[..., AbstractContextManager[str]]) -> Iterator[s
     """A UI where people sign in with their key."""
     with ui_with({"LOGIN": "key"}) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def password_ui(
-    ui_with: Callable[..., AbstractContextManager[str]], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[PasswordUi]:
-    """A UI where Ann and Bob sign in with a password."""
-    folder = tmp_path_factory.mktemp("passwords")
-    for name in ("ann", "bob"):
-        PasswordUi("", folder).add(name)
-    with ui_with({"LOGIN": "password"}, folder) as url:
-        yield PasswordUi(url, folder)
 
 
 @pytest.fixture

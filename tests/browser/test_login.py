@@ -17,7 +17,7 @@ def test_a_key_signs_in_and_goes_with_the_question_and_a_wrong_one_does_not(visi
     page.fill("#email", "Ann")
     page.fill("input[type=password]", "wrong")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Unable to sign in")).to_be_visible()
+    expect(page.get_by_text("This key was not accepted.")).to_be_visible()
     page.fill("input[type=password]", "bsk_ann")
     page.keyboard.press("Enter")
     page.wait_for_selector("#chat-input")

@@ -7,6 +7,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from rag.governance.tokens import TokenVerifier
 from rag.settings import load_settings
 
 CLIENT, SECRET, AUDIENCE = "the-chat", "known to chat and provider", "the-api"
+DOCUMENT = "/documents/0a1b2c3d4e5f6071/content"
 LIFETIME = 20  # of an access token: less than the chat keeps in hand, so that each question needs a new one
 
 
@@ -236,6 +238,21 @@ def test_an_answer_that_is_not_the_providers_lets_nobody_in(openid_url, change) 
     with closing(client):
         assert client.get("/auth/oauth/bank/callback", params=asked).headers["location"] == "/login?error=oauthSignin"
         assert client.get("/user").status_code == 401
+
+
+def test_many_requests_at_once_renew_the_tokens_one_after_the_other(openid_url, provider) -> None:
+    with closing(signed_in(openid_url, "Bob")) as bob, ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda _: bob.get(DOCUMENT).status_code, range(6)))
+        assert answers == [200] * 6
+        assert provider.refresh_tokens != {}  # they would be gone if one had come twice
+
+
+def test_a_session_ends_when_the_provider_renews_its_tokens_no_more(openid_url, provider) -> None:
+    with closing(signed_in(openid_url, "Bob")) as bob:
+        provider.refresh_tokens.clear()
+        assert bob.get("/user").status_code == 200
+        assert bob.get(DOCUMENT).status_code == 401
+        assert bob.get("/user").status_code == 401
 
 
 def test_only_these_two_of_chainlits_ways_are_open(openid_url) -> None:

@@ -192,6 +192,37 @@ def test_every_language_has_our_words_and_its_own_about_page(tmp_path: Path) -> 
         assert (root / f"chainlit_{path.stem}.md").is_file()
 
 
+@pytest.mark.parametrize(("login", "second_field"), [("key", "Key"), ("password", "Password")])
+def test_the_page_to_sign_in_asks_for_what_people_sign_in_with(tmp_path: Path, login: str, second_field: str) -> None:
+    words = json.loads(
+        (prepare(tmp_path, 8000, login) / ".chainlit" / "translations" / "en-US.json").read_text("utf-8")
+    )
+    assert words["auth"]["login"]["form"]["password"]["label"] == second_field
+    assert words["auth"]["login"]["title"] == "Sign in to BankSight"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"UI_OIDC_CLIENT": ""}, r"^BANKSIGHT_UI_LOGIN=oidc needs BANKSIGHT_UI_OIDC_CLIENT\.$"),
+        ({"UI_OIDC_ISSUER": "http://provider.example"}, r"^BANKSIGHT_UI_OIDC_ISSUER=.* must begin with https://"),
+        ({"UI_OIDC_SCOPE": "profile"}, r"^BANKSIGHT_UI_OIDC_SCOPE='profile' cannot be used"),
+    ],
+)
+def test_a_provider_that_is_not_whole_or_not_safe_is_named(changes: dict[str, str], says: str) -> None:
+    whole = {
+        "UI_LOGIN": "oidc",
+        "UI_PUBLIC_URL": "https://chat.example",
+        "UI_OIDC_ISSUER": "https://provider.example",
+        "UI_OIDC_CLIENT": "chat",
+        "UI_OIDC_SECRET": "hidden",
+    }
+    named = {f"BANKSIGHT_{name}": value for name, value in whole.items()}
+    assert "hidden" not in repr(UiSettings.from_environment(named))
+    with pytest.raises(SettingsError, match=says):
+        UiSettings.from_environment(named | {f"BANKSIGHT_{name}": value for name, value in changes.items()})
+
+
 def test_our_translations_change_only_words_that_exist() -> None:
     def paths(words: object, above: str = "") -> set[str]:
         if not isinstance(words, dict):
@@ -205,7 +236,8 @@ def test_our_translations_change_only_words_that_exist() -> None:
     assert spec.origin is not None
     packaged = Path(spec.origin).parent
     known = paths(json.loads((packaged / "translations" / "en-US.json").read_text("utf-8")))
-    assert set().union(*ours.values()) <= known
+    of_keys = [paths(json.loads(path.read_text("utf-8"))) for path in (UI / "translations").glob("*/*.json")]
+    assert set().union(*ours.values(), *of_keys) <= known
 
 
 def test_merging_goes_level_by_level() -> None:

@@ -53,6 +53,14 @@ async def test_routes_that_we_do_not_offer_are_not_there(path: str) -> None:
     assert (await answered("/documents/x/content")).status_code == 200
 
 
+async def test_a_route_of_ours_below_a_closed_prefix_is_open_and_nothing_beside_it() -> None:
+    inner = Starlette(routes=[Route("/{path:path}", lambda _: PlainTextResponse("ok"))])
+    protected = Protection(inner, "default-src 'self'", frozenset({"/auth/oauth/bank"}))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(protected), base_url="http://ui") as client:
+        paths = ("/auth/oauth/bank", "/auth/oauth/bank/more", "/auth/oauth/banking", "/auth/oauth")
+        assert [(await client.get(path)).status_code for path in paths] == [200, 404, 404, 404]
+
+
 def test_the_policy_allows_exactly_the_scripts_of_the_page() -> None:
     policy = content_security_policy("<script>one()</script><script src='/a.js'></script><script>two()</script>")
     digests = [base64.b64encode(hashlib.sha256(each).digest()).decode() for each in (b"one()", b"two()")]
