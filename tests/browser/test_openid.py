@@ -197,7 +197,7 @@ def test_somebody_signs_in_there_asks_with_their_token_and_signs_out(visit_of, o
         assert bob.get(f"/project/thread/{thread}").status_code == 404
 
     page.click("#user-nav-button")
-    page.get_by_role("menuitem", name="Logout").click()
+    page.get_by_role("menuitem", name="Sign out").click()
     page.wait_for_url("**/login")
     with httpx.Client(base_url=openid_url, trust_env=False, cookies={"access_token": cookie["value"]}) as thief:
         assert thief.get("/user").status_code == 401

@@ -66,6 +66,7 @@ def test_a_wrong_password_is_refused_and_the_right_one_asks_as_its_person(visit_
     page.fill("input[type=password]", password_ui.password_of("bob"))
     page.keyboard.press("Enter")
     expect(page.get_by_text("Name and password were not accepted.")).to_be_visible()
+    expect(page.get_by_text("credentialssignin")).to_be_hidden()
     page.fill("input[type=password]", password_ui.password_of("ann"))
     page.keyboard.press("Enter")
     page.wait_for_selector("#chat-input")
@@ -83,7 +84,7 @@ def test_a_wrong_password_is_refused_and_the_right_one_asks_as_its_person(visit_
     [cookie] = [each for each in page.context.cookies() if each["name"] == "access_token"]
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     page.click("#user-nav-button")
-    page.get_by_role("menuitem", name="Logout").click()
+    page.get_by_role("menuitem", name="Sign out").click()
     page.wait_for_url("**/login")
     with httpx.Client(base_url=url, trust_env=False, cookies={"access_token": cookie["value"]}) as thief:
         assert thief.get("/user").status_code == 401

@@ -184,6 +184,15 @@
     }
   }
 
+  // --- A refused sign-in, once ------------------------------------------------------------------------------------
+
+  // The form has said it in a sentence; Chainlit says it again in a corner, as the code that its server sent.
+  function hideCodes() {
+    for (const toast of document.querySelectorAll('[data-sonner-toast]')) {
+      if (toast.textContent.includes('credentialssignin')) toast.hidden = true;
+    }
+  }
+
   // --- Once per frame, however much has changed -------------------------------------------------------------------
 
   let waiting = false;
@@ -191,6 +200,7 @@
     waiting = false;
     nameIconButtons();
     showQuote();
+    hideCodes();
   }
   function lookSoon() {
     if (waiting) return;
