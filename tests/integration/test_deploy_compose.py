@@ -119,7 +119,7 @@ def _prepare(folder: Path, images: dict[str, str], stores: str, ports: dict[str,
 def _compose(podman: Podman, folder: Path, *words: str) -> str:
     files = [word for name in FILES for word in ("--file", name)]
     done = subprocess.run(
-        ["podman-compose", "--project-name", PROJECT, *files, *words],
+        ["podman-compose", "--in-pod", "false", "--project-name", PROJECT, *files, *words],
         cwd=folder, env=os.environ | podman.environment, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, f"{words}: {done.stdout[-2000:]}\n{done.stderr[-4000:]}"

@@ -3,8 +3,9 @@ ARG BASE=docker.io/library/python:3.11.13-slim-bookworm
 FROM ${BASE} AS packages
 COPY constraints.txt /build/
 ARG PIP_EXTRA_INDEX_URL
+# cuid, literalai and syncer, which Chainlit needs, are published as source only; they are plain Python.
 RUN python3 -m venv /opt/banksight \
- && /opt/banksight/bin/python -m pip install --no-cache-dir --no-compile --only-binary :all: \
+ && /opt/banksight/bin/python -m pip install --no-cache-dir --no-compile --only-binary :all: --no-binary cuid,literalai,syncer \
       --constraint /build/constraints.txt alembic argon2-cffi Authlib chainlit click cryptography httpx httpx2 itsdangerous joserfc "psycopg[binary]" pydantic PyJWT \
       sqlalchemy \
  && /opt/banksight/bin/python -m pip uninstall --yes pip setuptools

@@ -4,7 +4,7 @@ FROM ${BASE}
 RUN apt-get update --quiet=2 \
  && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends redis-server postgresql \
  && rm -rf /var/lib/apt/lists/* /var/lib/postgresql/* \
- && install -d -o postgres -g postgres -m 0700 /var/lib/postgresql/data
+ && install -d -o postgres -g postgres -m 0700 /var/lib/postgresql/data /run/postgresql
 COPY --chmod=0755 postgres.sh /usr/local/bin/
 ENV PATH=/usr/lib/postgresql/15/bin:/usr/local/bin:/usr/bin:/bin
 VOLUME ["/var/lib/postgresql/data"]
