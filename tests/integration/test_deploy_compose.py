@@ -1,7 +1,8 @@
 """The compose file as it is shipped, started by podman-compose over images of this commit: `make test-compose`.
 
-Redis and PostgreSQL are Debian's, in a stand-in for their images. What Docker Compose does and podman-compose does not:
-replicas are named on the command line, and nobody waits for health, so services start in any order.
+Redis and PostgreSQL are Debian's, in a stand-in for their images. What Docker Compose does and podman-compose 1.6
+over podman 4.3 does not: wait for health, so services start together and try again; look after health, so this asks;
+give each replica an anonymous volume of its own, so replicas share one here.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     certificate = _prepare(folder, images, stores, {"HTTPS": port, "HTTP": plain_port})
     stack = Stack(podman, port, certificate)
     try:
-        print(_compose(podman, folder, "up", "--detach", "--scale", "backend=3", "--scale", "ui=2"))  # noqa: T201
+        _compose(podman, folder, "up", "--detach")
         yield stack
     finally:
         _compose(podman, folder, "down", "--volumes", "--timeout", "40")
