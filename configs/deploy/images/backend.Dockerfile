@@ -12,6 +12,12 @@ RUN python3 -m venv /opt/banksight \
 COPY sbom.py /build/
 RUN mkdir -p /opt/banksight/share && /opt/banksight/bin/python /build/sbom.py > /opt/banksight/share/sbom.cdx.json
 
+# The exported encoder, so that no node makes it when it starts; of our code only what makes it.
+FROM packages AS encoder
+COPY src/rag/__init__.py src/rag/errors.py /build/rag/
+COPY src/rag/models/__init__.py src/rag/models/onnx_export.py src/rag/models/onnx_file.py src/rag/models/weights.py /build/rag/models/
+RUN cd /build && /opt/banksight/bin/python -m rag.models.onnx_export --to /opt/encoder
+
 FROM ${BASE}
 ARG TARGET
 # Numbers, because Kubernetes cannot tell from a name that it is not root.
@@ -21,6 +27,7 @@ RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin 
 RUN command -v restic > /dev/null \
  || { apt-get update -qq && apt-get install -qq --yes --no-install-recommends restic && rm -rf /var/lib/apt/lists/*; }
 COPY --from=packages /opt/banksight /opt/banksight
+COPY --from=encoder /opt/encoder /opt/banksight/share/encoder
 COPY --chmod=0755 banksight worker.sh backup.sh /usr/local/bin/
 # A layer of its own: of two releases with the same packages only this is pushed and pulled.
 COPY src /opt/banksight/app
@@ -29,6 +36,7 @@ RUN cd /opt/banksight/app && BANKSIGHT_TARGET=${TARGET} PYTHONDONTWRITEBYTECODE=
 ENV PATH=/opt/banksight/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
     PYTHONPATH=/opt/banksight/app PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     BANKSIGHT_PROFILE=production BANKSIGHT_TARGET=${TARGET} BANKSIGHT_DATA_DIR=/var/lib/banksight \
+    BANKSIGHT_ENCODER_DIR=/opt/banksight/share/encoder \
     BENTOML_DO_NOT_TRACK=True ANONYMIZED_TELEMETRY=False HF_HUB_DISABLE_TELEMETRY=1 \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     HOME=/tmp

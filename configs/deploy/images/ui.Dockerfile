@@ -9,6 +9,8 @@ RUN python3 -m venv /opt/banksight \
       --constraint /build/constraints.txt alembic argon2-cffi Authlib chainlit click cryptography httpx httpx2 itsdangerous joserfc "psycopg[binary]" pydantic PyJWT \
       sqlalchemy \
  && /opt/banksight/bin/python -m pip uninstall --yes pip setuptools
+# Compiled here: on a read-only root every start would compile again, and Chainlit's takes long enough.
+RUN /opt/banksight/bin/python -m compileall -q /opt/banksight/lib || true
 COPY sbom.py /build/
 RUN mkdir -p /opt/banksight/share && /opt/banksight/bin/python /build/sbom.py > /opt/banksight/share/sbom.cdx.json
 
