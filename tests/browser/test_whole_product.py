@@ -31,10 +31,23 @@ def two_free_ports() -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
+TRACING = ("strace", "-D", "-f", "--seccomp-bpf", "-qq", "-e", "trace=connect")  # -D: `up` stays our own child
+
+
+def can_trace() -> bool:
+    """Whether strace is here and may look at processes."""
+    return shutil.which("strace") is not None and not subprocess.call(["strace", "-o", os.devnull, "true"])
+
+
 @pytest.fixture(scope="module")
-def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where everything of this run is, and `connects`: whom all its processes tried to reach."""
+    return tmp_path_factory.mktemp("up")
+
+
+@pytest.fixture(scope="module")
+def addresses(folder: Path) -> Iterator[tuple[str, str]]:
     """Addresses of API and chat, both started by the one command that people type."""
-    folder = tmp_path_factory.mktemp("up")
     corpus = folder / "corpus"
     corpus.mkdir()
     shutil.copy(ROOT / "sample_bank" / "regulations" / "regulation-e-1005-electronic-fund-transfers.md", corpus)
@@ -51,8 +64,9 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, s
     }
     log = folder / "log"
     with log.open("wb") as output:
+        traced = [*TRACING, "-o", str(folder / "connects")] if can_trace() else []
         up = subprocess.Popen(
-            [sys.executable, "-m", "rag.cli", "up"], cwd=ROOT, env=environment, stdout=output, stderr=output
+            [*traced, sys.executable, "-m", "rag.cli", "up"], cwd=ROOT, env=environment, stdout=output, stderr=output
         )
     chat = f"http://127.0.0.1:{ui_port}"
     try:
@@ -119,3 +133,15 @@ def test_another_subject_is_refused_without_sources(addresses: tuple[str, str], 
     chat.ask("Which football club won the championship in 1954?")
     expect(page.get_by_text("this seems to be about something else")).to_be_visible()
     expect(page.get_by_role("button", name=re.compile(r"^\[1\] "))).to_have_count(0)
+
+
+@pytest.mark.proves("LLM02", "ASVS 14.2.3", "GDPR 44", "SOC 2 CC6.7", "ISO A.8.12")
+def test_no_process_tried_to_reach_another_machine(addresses: tuple[str, str], folder: Path) -> None:
+    """Ingesting, answering, refusing and showing, in API, chat, parsers and everything native in them."""
+    if not (folder / "connects").exists():
+        pytest.skip("strace is not installed or may not look at processes; install the package strace")
+    calls = (folder / "connects").read_text()
+    reached = re.findall(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"', calls)
+    assert f"htons({addresses[0].rsplit(':', 1)[1]})" in calls, "the chat's calls of the API were not seen"
+    assert {v4 or v6 for v4, v6 in reached} <= {"127.0.0.1", "::1"}
+    assert not re.findall(r"sa_family=(?!AF_INET6?\b|AF_UNIX\b|AF_UNSPEC\b|AF_NETLINK\b)\w+", calls)

@@ -15,7 +15,7 @@ RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin 
  && install -d -o 10001 -g 10001 /var/lib/chroma
 COPY --from=packages /opt/banksight /opt/banksight
 ENV PATH=/opt/banksight/bin:/usr/local/bin:/usr/bin:/bin \
-    PYTHONDONTWRITEBYTECODE=1 ANONYMIZED_TELEMETRY=False HOME=/tmp
+    PYTHONDONTWRITEBYTECODE=1 ANONYMIZED_TELEMETRY=False ORT_DISABLE_TELEMETRY=1 HOME=/tmp
 USER 10001:10001
 WORKDIR /tmp
 VOLUME ["/var/lib/chroma"]
