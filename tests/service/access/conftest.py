@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -164,7 +165,8 @@ class World:
         seen = self.catalog.refresh()
         self.frozen = True
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(self.workspace.registry, "snapshot", lambda: seen)
+            # The catalog alone is late: what looks at the registry itself sees it as it is.
+            patch.setattr(self.catalog, "_registry", SimpleNamespace(snapshot=lambda: seen))
             yield
         self.frozen = False
         self.catalog.refresh()

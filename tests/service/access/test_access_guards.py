@@ -80,9 +80,9 @@ def _asked_while_it_is_revoked(world: Any) -> str:
     """What somebody gets whose documents all get a label between the search and the answer."""
     person = world.people[0]
     searcher = world.workspace.searcher
-    search = type(searcher).search
+    search = type(searcher).search_each
 
-    def then_revoke(self: Any, *arguments: Any) -> list[Passage]:
+    def then_revoke(self: Any, *arguments: Any) -> list[list[Passage]]:
         found = search(self, *arguments)
         world.add_labels(world.papers[0], frozenset("a"))
         return found
@@ -92,7 +92,7 @@ def _asked_while_it_is_revoked(world: Any) -> str:
             return (await client.post("/v1/ask", json={"question": world.question})).text
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(searcher), "search", then_revoke)
+        patch.setattr(type(searcher), "search_each", then_revoke)
         text = asyncio.run(ask())
     world.add_labels(world.papers[0], frozenset())
     world.catalog.refresh()

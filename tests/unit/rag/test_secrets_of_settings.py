@@ -28,6 +28,9 @@ PLACES = {
     "storage.database_url": "postgresql+psycopg://banksight:{}@db/banksight",
     "models.endpoint": "https://user:{}@mirror.bank.example",
     "tracing.endpoint": "https://user:{}@collector.bank.example",
+    "backup.secret_access_key": "{}",
+    "backup.session_token": "{}",
+    "privacy.conversations_url": "postgresql+psycopg://banksight:{}@db/chat",
     "backup.repository": "rest:https://user:{}@backup.bank.example/banksight",
 }
 
