@@ -101,10 +101,12 @@ def test_a_cut_run_is_marked_unscored_and_goes_on_with_what_is_missing(
     with pytest.raises(type(error)):
         _run(suite, store, Echo(cut_after=2, error=error))
     [info] = store.runs()
-    assert (info.state, store.scores(info.id), len(store.items(info.id))) == ("interrupted", [], 2)
+    kept = len(store.items(info.id))
+    assert (info.state, store.scores(info.id)) == ("interrupted", [])
+    assert kept in {1, 2}  # the second may have been cut off on its way to the disk
     echo = Echo()
     assert _run(suite, store, echo, info.id) == info.id
-    assert echo.asked == ["three"]
+    assert echo.asked == ["err", "three"][kept - 1 :]
     assert len(store.scores(info.id)) == 3
 
 
